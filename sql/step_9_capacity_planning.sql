@@ -122,7 +122,11 @@ CREATE TABLE IF NOT EXISTS capacity_planning.resource_utilization_s (
     trend_analysis               jsonb,
     system_identifier            bigint,
     record_source                varchar(100) NOT NULL,
-    PRIMARY KEY (resource_utilization_hk, measurement_timestamp, load_date)
+    PRIMARY KEY (resource_utilization_hk, measurement_timestamp, load_date),
+    CONSTRAINT resource_utilization_s_possible CHECK (
+        current_value >= 0 AND current_value < 'Infinity'               -- NaN sorts above Infinity
+        AND maximum_capacity > 0 AND maximum_capacity < 'Infinity'      -- unknown is NULL, never 0
+        AND isfinite(measurement_timestamp))
 );
 
 CREATE TABLE IF NOT EXISTS capacity_planning.growth_pattern_s (
@@ -270,7 +274,10 @@ CREATE TABLE IF NOT EXISTS capacity_planning.capacity_threshold_s (
     next_review_date                date,
     is_active                       boolean,
     record_source                   varchar(100) NOT NULL,
-    PRIMARY KEY (capacity_threshold_hk, load_date)
+    PRIMARY KEY (capacity_threshold_hk, load_date),
+    CONSTRAINT capacity_threshold_s_possible CHECK (
+        threshold_percentage > 0 AND threshold_percentage < 'Infinity'
+        AND threshold_operator IN ('>=', '>', '<=', '<'))
 );
 
 CREATE TABLE IF NOT EXISTS capacity_planning.forecast_utilization_l (
@@ -292,18 +299,6 @@ CREATE TABLE IF NOT EXISTS capacity_planning.pattern_forecast_l (
     record_source            varchar(100) NOT NULL,
     PRIMARY KEY (link_pattern_forecast_hk)
 );
-ALTER TABLE capacity_planning.resource_utilization_s
-    DROP CONSTRAINT IF EXISTS resource_utilization_s_possible,
-    ADD CONSTRAINT resource_utilization_s_possible CHECK (
-        current_value >= 0 AND current_value < 'Infinity'                -- NaN sorts above Infinity
-        AND (maximum_capacity > 0 AND maximum_capacity < 'Infinity')     -- unknown is NULL, never 0
-        AND isfinite(measurement_timestamp)) NOT VALID;
-ALTER TABLE capacity_planning.capacity_threshold_s
-    DROP CONSTRAINT IF EXISTS capacity_threshold_s_possible,
-    ADD CONSTRAINT capacity_threshold_s_possible CHECK (
-        threshold_percentage > 0 AND threshold_percentage < 'Infinity'
-        AND threshold_operator IN ('>=', '>', '<=', '<')) NOT VALID;
-
 -- One current row a key; what the routines and the views look for.
 CREATE UNIQUE INDEX IF NOT EXISTS resource_utilization_s_current
     ON capacity_planning.resource_utilization_s (resource_utilization_hk, measurement_timestamp) WHERE load_end_date IS NULL;
@@ -455,11 +450,22 @@ CREATE OR REPLACE FUNCTION capacity_ops.setting(p_name text) RETURNS numeric
 LANGUAGE sql STABLE
 AS $$ SELECT value FROM capacity_ops.setting WHERE name = p_name $$;
 
+CREATE OR REPLACE FUNCTION capacity_ops.in_place(p_table text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT '{load_date,load_end_date,hash_diff}'::text[] || CASE p_table
+        WHEN 'growth_pattern_s' THEN '{analysis_timestamp}'::text[]
+        WHEN 'capacity_forecast_s' THEN '{forecast_timestamp,last_model_training}'
+        WHEN 'capacity_threshold_s' THEN '{threshold_effectiveness_score,false_positive_rate,true_positive_rate,last_triggered_date,trigger_count_24h,trigger_count_7d,trigger_count_30d,average_resolution_time_minutes}'
+        ELSE '{}' END
+$$;
+COMMENT ON FUNCTION capacity_ops.in_place(text) IS
+    'A satellite''s columns that are no statement of their own (times of computing, counters): they change in place and stay out of hash_diff.';
+
 -- Nothing in a satellite is overwritten: an UPDATE of what a row says makes a new version of it and keeps the earlier
--- one, closed. The arguments name the columns that are no statement of their own and change in place.
+-- one, closed.
 CREATE OR REPLACE FUNCTION capacity_ops.begin_version() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    v_in_place text[] := '{load_date,load_end_date,hash_diff}' || TG_ARGV;
+    v_in_place text[] := capacity_ops.in_place(TG_TABLE_NAME);
     v_old jsonb := to_jsonb(OLD) - v_in_place;
 BEGIN
     IF TG_TABLE_NAME = 'capacity_threshold_s' AND NEW.unit = 'percent'
@@ -489,18 +495,10 @@ $$;
 DO $triggers$
 DECLARE
     v_table text;
-    v_in_place text;
 BEGIN
-    FOR v_table, v_in_place IN VALUES
-        ('resource_utilization_s', ''),
-        ('growth_pattern_s', $c$'analysis_timestamp'$c$),
-        ('capacity_forecast_s', $c$'forecast_timestamp', 'last_model_training'$c$),
-        ('capacity_threshold_s', $c$'threshold_effectiveness_score', 'false_positive_rate', 'true_positive_rate',
-            'last_triggered_date', 'trigger_count_24h', 'trigger_count_7d', 'trigger_count_30d',
-            'average_resolution_time_minutes'$c$)
-    LOOP
+    FOREACH v_table IN ARRAY '{resource_utilization_s,growth_pattern_s,capacity_forecast_s,capacity_threshold_s}'::text[] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER begin_version BEFORE UPDATE ON capacity_planning.%I
-            FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version(%s)', v_table, v_in_place);
+            FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version()', v_table);
         EXECUTE format('CREATE OR REPLACE TRIGGER keep_version AFTER UPDATE ON capacity_planning.%I
             FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION capacity_ops.keep_version()', v_table);
     END LOOP;
@@ -700,6 +698,546 @@ COMMENT ON COLUMN capacity_planning.resource_utilization_s.monitoring_frequency_
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_value IS 'The level in `unit`; in percent it is threshold_percentage.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
     'trigger_count_*, last_triggered_date, average_resolution_time_minutes and the rates are results of alerting and NULL until it has any.';
+
+---------------------------------------------------------------------------------------------------------------------
+-- Thresholds
+---------------------------------------------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION capacity_ops.levels(p_tenant_hk bytea, p_resource_type text)
+RETURNS TABLE (warning numeric, critical numeric) LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'WARNING'), min(d.warning)),
+           coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'CRITICAL'), min(d.critical))
+    FROM (SELECT p_tenant_hk AS tenant_hk) asked
+    LEFT JOIN capacity_planning.capacity_threshold_s t ON t.resource_type = p_resource_type AND t.load_end_date IS NULL
+        AND t.is_active AND t.threshold_operator IN ('>=', '>') AND t.tenant_hk IS NOT DISTINCT FROM asked.tenant_hk
+    LEFT JOIN capacity_ops.default_threshold d ON d.resource_type = p_resource_type
+        AND d.scope = CASE WHEN asked.tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END
+$$;
+COMMENT ON FUNCTION capacity_ops.levels(bytea, text) IS
+    'Percent of capacity at which a tenant''s (NULL: the system''s) resources of a type are in WARNING and CRITICAL: the lowest active thresholds, else the defaults. NULL: neither is defined.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.status(p_utilization numeric, p_warning numeric, p_critical numeric) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN p_utilization IS NULL THEN 'UNKNOWN'
+                WHEN p_utilization >= p_critical THEN 'CRITICAL'
+                WHEN p_utilization >= p_warning THEN 'WARNING'
+                ELSE 'NORMAL' END
+$$;
+
+CREATE OR REPLACE FUNCTION capacity_planning.create_capacity_threshold(
+    p_tenant_hk bytea, p_threshold_name varchar, p_resource_type varchar, p_threshold_percentage numeric,
+    p_threshold_type varchar DEFAULT 'WARNING', p_alert_enabled boolean DEFAULT true)
+RETURNS bytea LANGUAGE plpgsql AS $$
+DECLARE
+    v_key text := concat_ws('|', capacity_ops.tenant_key(p_tenant_hk), p_threshold_name, p_resource_type, upper(p_threshold_type));
+    v_row capacity_planning.capacity_threshold_s;
+BEGIN
+    PERFORM capacity_ops.require_tenant(p_tenant_hk);
+    IF coalesce(p_threshold_name, '') = '' OR coalesce(p_resource_type, '') = '' THEN
+        RAISE EXCEPTION 'a threshold needs a name and a resource type';
+    ELSIF p_threshold_percentage IS NULL OR NOT (p_threshold_percentage > 0 AND p_threshold_percentage < 'Infinity') THEN
+        RAISE EXCEPTION 'threshold "%" needs a positive percentage, not %', p_threshold_name, coalesce(p_threshold_percentage::text, 'NULL');
+    ELSIF upper(p_threshold_type) NOT IN ('WARNING', 'CRITICAL') THEN
+        RAISE EXCEPTION 'threshold "%" must be of type WARNING or CRITICAL, not %', p_threshold_name, p_threshold_type;
+    END IF;
+    v_row.capacity_threshold_hk := capacity_ops.hash_key(v_key);
+    v_row.load_date := clock_timestamp();
+    v_row.tenant_hk := p_tenant_hk;
+    v_row.threshold_name := p_threshold_name;
+    v_row.resource_type := p_resource_type;
+    v_row.resource_category := coalesce((SELECT d.resource_category FROM capacity_ops.default_threshold d
+        WHERE d.resource_type = p_resource_type AND d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END), 'CUSTOM');
+    v_row.threshold_type := upper(p_threshold_type);
+    v_row.threshold_value := p_threshold_percentage;
+    v_row.unit := 'percent';
+    v_row.threshold_percentage := p_threshold_percentage;
+    v_row.threshold_operator := '>=';
+    v_row.evaluation_frequency_minutes := 15;
+    v_row.alert_enabled := coalesce(p_alert_enabled, true);
+    v_row.alert_severity := upper(p_threshold_type);
+    v_row.alert_message_template :=
+        '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.';
+    v_row.escalation_enabled := false;
+    v_row.suppression_enabled := true;
+    v_row.suppression_duration_minutes := 60;
+    v_row.business_hours_only := false;
+    v_row.maintenance_window_exempt := false;
+    v_row.created_by := session_user;
+    v_row.is_active := true;
+    v_row.record_source := 'capacity_planning.thresholds';
+    v_row.hash_diff := capacity_ops.hash_diff(to_jsonb(v_row), VARIADIC capacity_ops.in_place('capacity_threshold_s'));
+
+    INSERT INTO capacity_planning.capacity_threshold_h
+    VALUES (v_row.capacity_threshold_hk, v_key, v_row.load_date, v_row.record_source) ON CONFLICT DO NOTHING;
+    -- Defined anew: what was asked for changes, what was configured since stays; the trigger keeps the earlier version.
+    INSERT INTO capacity_planning.capacity_threshold_s AS t SELECT v_row.*
+    ON CONFLICT (capacity_threshold_hk) WHERE load_end_date IS NULL DO UPDATE
+        SET threshold_percentage = excluded.threshold_percentage, alert_enabled = excluded.alert_enabled, is_active = true
+        WHERE (t.threshold_percentage, t.alert_enabled, t.is_active)
+              IS DISTINCT FROM (excluded.threshold_percentage, excluded.alert_enabled, true);
+    RETURN v_row.capacity_threshold_hk;
+END
+$$;
+COMMENT ON FUNCTION capacity_planning.create_capacity_threshold(bytea, varchar, varchar, numeric, varchar, boolean) IS
+    'Defines a threshold of a tenant (NULL: of the system only) on a resource type, or changes it; returns its hash key.';
+
+-- {name} in a template becomes the value of that key. Left to right, once: a value that holds {name} itself stays as it is.
+CREATE OR REPLACE FUNCTION capacity_ops.render_template(p_template text, p_values jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT string_agg(literal.part || CASE WHEN p_values ? mark.name THEN coalesce(p_values ->> mark.name, 'unknown')
+                                           ELSE coalesce('{' || mark.name || '}', '') END, '' ORDER BY n)
+    FROM regexp_split_to_table(p_template, '\{[a-z0-9_]+\}') WITH ORDINALITY AS literal (part, n)
+    LEFT JOIN LATERAL (SELECT m[1] AS name FROM regexp_matches(p_template, '\{([a-z0-9_]+)\}', 'g') WITH ORDINALITY AS r (m, i)
+                       WHERE r.i = literal.n) mark ON true
+$$;
+
+CREATE OR REPLACE FUNCTION capacity_planning.evaluate_capacity_thresholds(p_tenant_hk bytea DEFAULT NULL, p_as_of timestamptz DEFAULT NULL)
+RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilization numeric, threshold_percentage numeric,
+               threshold_exceeded boolean, alert_severity varchar, recommended_action text,
+               tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
+               measurement_timestamp timestamptz, alert_message text, verdict_reason text)
+LANGUAGE sql STABLE
+AS $$
+    WITH asked AS (SELECT coalesce(p_as_of, clock_timestamp()) AS as_of),
+    judged AS (
+        SELECT t.*, n.resource_name, n.current_value, n.capacity, n.utilization_percentage, n.unit AS measured_in,
+               n.measurement_timestamp, n.interval_seconds, f.time_to_capacity_days,
+               CASE WHEN n.resource_name IS NULL THEN 'never measured'
+                    WHEN n.is_stale THEN 'stale'
+                    WHEN n.capacity IS NULL THEN 'capacity unknown' END AS obstacle,
+               CASE t.threshold_operator
+                    WHEN '>=' THEN n.utilization_percentage >= t.threshold_percentage
+                    WHEN '>'  THEN n.utilization_percentage >  t.threshold_percentage
+                    WHEN '<=' THEN n.utilization_percentage <= t.threshold_percentage
+                    WHEN '<'  THEN n.utilization_percentage <  t.threshold_percentage END AS is_past
+        FROM asked
+        CROSS JOIN capacity_planning.capacity_threshold_s t
+        LEFT JOIN capacity_ops.newest(p_tenant_hk, (SELECT as_of FROM asked)) n
+               ON n.resource_type = t.resource_type AND n.tenant_hk IS NOT DISTINCT FROM t.tenant_hk
+        LEFT JOIN capacity_planning.capacity_forecast_s f
+               ON f.tenant_hk IS NOT DISTINCT FROM n.tenant_hk AND f.resource_type = n.resource_type
+              AND f.resource_name = n.resource_name AND f.method = 'SQL' AND f.load_end_date IS NULL
+        WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE
+          AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk) AND capacity_ops.is_watched(t.tenant_hk))
+    SELECT j.threshold_name, j.resource_type, round(j.utilization_percentage, 2), j.threshold_percentage, v.exceeded,
+           CASE WHEN v.exceeded THEN j.alert_severity WHEN NOT v.exceeded THEN 'NORMAL' ELSE 'UNKNOWN' END,
+           CASE
+               WHEN j.obstacle = 'never measured' THEN
+                   format('No verdict: no %s of this tenant has been measured. See what capture_resource_utilization says.', j.resource_type)
+               WHEN j.obstacle = 'stale' THEN
+                   format('No verdict: last measured at %s UTC, more than three intervals of %s minutes ago. Check the capture schedule.',
+                          to_char(j.measurement_timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), round(j.interval_seconds / 60))
+               WHEN j.obstacle = 'capacity unknown' THEN
+                   format('No verdict: the capacity of %s %s is unknown. Register it: SELECT capacity_ops.register_capacity(%s, %L, %L, <%s>, %L);',
+                          j.resource_type, j.resource_name, coalesce(quote_literal(j.tenant_hk) || '::bytea', 'NULL'),
+                          j.resource_type, j.resource_name, j.measured_in, j.measured_in)
+               WHEN v.exceeded THEN
+                   format('%s: free or add capacity.', CASE
+                       WHEN j.utilization_percentage >= 100 THEN 'Capacity is exhausted'
+                       WHEN j.time_to_capacity_days IS NOT NULL THEN format('At the present growth capacity is reached in %s days', j.time_to_capacity_days)
+                       ELSE 'No growth towards capacity is recorded, the level itself is past' END)
+               ELSE 'None.' END,
+           j.tenant_hk, j.resource_name, j.current_value, j.capacity, j.measured_in, j.measurement_timestamp,
+           CASE WHEN v.exceeded THEN capacity_ops.render_template(j.alert_message_template,
+               to_jsonb(j) || jsonb_build_object('current_usage', round(j.utilization_percentage, 1),
+                   'threshold_percentage', trim_scale(j.threshold_percentage), 'tenant_id', capacity_ops.tenant_key(j.tenant_hk))) END,
+           j.obstacle
+    FROM judged j
+    CROSS JOIN LATERAL (SELECT CASE WHEN j.obstacle IS NULL THEN j.is_past END AS exceeded) v
+    ORDER BY v.exceeded DESC NULLS LAST, j.utilization_percentage DESC NULLS LAST, j.tenant_hk NULLS FIRST,
+             j.resource_type, j.resource_name, j.threshold_percentage DESC, j.threshold_name
+$$;
+COMMENT ON FUNCTION capacity_planning.evaluate_capacity_thresholds(bytea, timestamptz) IS
+    'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of. threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Reads only.';
+
+---------------------------------------------------------------------------------------------------------------------
+-- Capture: what this server, and each tenant, uses now
+---------------------------------------------------------------------------------------------------------------------
+
+-- Two readings of a cumulative counter: the one before comes back, the new one is kept.
+CREATE OR REPLACE FUNCTION capacity_ops.read_counter(p_name text, p_at timestamptz, p_value jsonb, p_keep boolean)
+RETURNS TABLE (measured_at timestamptz, value jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    v_server bigint := coalesce(capacity_ops.server_identifier(), 0);
+BEGIN
+    RETURN QUERY SELECT c.measured_at, c.value FROM capacity_ops.counter c WHERE c.system_identifier = v_server AND c.name = p_name;
+    IF p_keep THEN
+        INSERT INTO capacity_ops.counter AS c (system_identifier, name, measured_at, value) VALUES (v_server, p_name, p_at, p_value)
+        ON CONFLICT (system_identifier, name) DO UPDATE SET measured_at = excluded.measured_at, value = excluded.value;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION capacity_ops.measure_system(p_at timestamptz, p_keep boolean)
+RETURNS TABLE (resource_type text, resource_name text, resource_category text, current_value numeric, unit text,
+               capacity numeric, method text, metrics jsonb)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_sees_all boolean := pg_has_role('pg_read_all_stats', 'USAGE');
+    v_value jsonb;
+    v_before record;
+    v_seconds numeric;
+    v_text text;
+    v_count bigint;
+    -- A server stops assigning IDs 3 million before the wraparound at 2^31 (xidStopLimit, multiStopLimit).
+    v_wraparound constant numeric := 2147483647 - 3000000;
+BEGIN
+    -- STORAGE
+    BEGIN
+        IF v_sees_all OR NOT EXISTS (SELECT FROM pg_database WHERE NOT has_database_privilege(oid, 'CONNECT')) THEN
+            RETURN QUERY SELECT 'STORAGE', 'cluster', 'DATABASE', sum(pg_database_size(oid)), 'bytes', NULL::numeric,
+                'sum of pg_database_size over all databases',
+                jsonb_build_object('databases', jsonb_object_agg(datname, pg_database_size(oid))) FROM pg_database;
+        ELSE
+            RAISE NOTICE 'STORAGE left out: this role may not size every database; GRANT pg_read_all_stats to it';
+        END IF;
+    EXCEPTION WHEN invalid_catalog_name OR undefined_object OR undefined_file THEN
+        RAISE NOTICE 'STORAGE left out: a database was dropped meanwhile (%)', SQLERRM;
+    END;
+
+    -- CONNECTIONS: against what is granted to others than superusers.
+    RETURN QUERY SELECT 'CONNECTIONS', 'client backends', 'DATABASE', c.used::numeric, 'connections',
+        current_setting('max_connections')::numeric - current_setting('superuser_reserved_connections')::numeric
+            - coalesce(current_setting('reserved_connections', true)::numeric, 0),
+        c.method, NULL::jsonb
+    FROM (SELECT count(*), 'client backends in pg_stat_activity' FROM pg_stat_activity WHERE v_sees_all AND backend_type = 'client backend'
+          HAVING v_sees_all
+          UNION ALL
+          SELECT sum(numbackends), 'sum of numbackends in pg_stat_database: with workers, an upper bound' FROM pg_stat_database
+          HAVING NOT v_sees_all) c (used, method);
+
+    -- TRANSACTIONS: the rate since the previous capture; a database whose counters were reset meanwhile is not counted.
+    SELECT jsonb_object_agg(datid::text, jsonb_build_array(xact_commit + xact_rollback, stats_reset)) INTO v_value
+    FROM pg_stat_database WHERE datid <> 0;
+    SELECT * INTO v_before FROM capacity_ops.read_counter('TRANSACTIONS', p_at, v_value, p_keep);
+    v_seconds := extract(epoch FROM p_at - v_before.measured_at);
+    IF v_before IS NULL OR v_seconds IS NULL THEN
+        RAISE NOTICE 'TRANSACTIONS left out: a rate needs two readings, this was the first';
+    ELSIF v_seconds < 1 THEN
+        RAISE NOTICE 'TRANSACTIONS left out: less than a second since the reading before';
+    ELSE
+        RETURN QUERY
+        WITH change AS (
+            SELECT (now.value ->> 0)::numeric - (old.value ->> 0)::numeric AS transactions,
+                   now.value -> 1 IS NOT DISTINCT FROM old.value -> 1 AND (now.value ->> 0)::numeric >= (old.value ->> 0)::numeric AS is_sound
+            FROM jsonb_each(v_value) now JOIN jsonb_each(v_before.value) old USING (key))
+        SELECT 'TRANSACTIONS', 'cluster', 'DATABASE', round(sum(transactions) FILTER (WHERE is_sound) / v_seconds, 4), 'transactions/s', NULL::numeric,
+               'commits and rollbacks in pg_stat_database since the previous capture',
+               jsonb_build_object('seconds', round(v_seconds, 3), 'databases_reset', count(*) FILTER (WHERE NOT is_sound))
+        FROM change HAVING bool_or(is_sound);
+        IF NOT FOUND THEN
+            RAISE NOTICE 'TRANSACTIONS left out: the statistics were reset since the reading before';
+        END IF;
+    END IF;
+
+    -- USERS: against the sum of what active tenants are granted, where every one has a limit.
+    BEGIN
+        RETURN QUERY SELECT 'USERS', 'platform users', 'PLATFORM', (SELECT count(*) FROM auth.user_h)::numeric, 'users',
+            (SELECT sum(max_users) FROM capacity_ops.tenant WHERE is_active HAVING bool_and(max_users IS NOT NULL) AND sum(max_users) > 0)::numeric,
+            'rows of auth.user_h against the active tenants'' max_users', NULL::jsonb;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE NOTICE 'USERS left out: %', SQLERRM;
+    END;
+
+    -- TRANSACTION_ID, MULTIXACT
+    RETURN QUERY SELECT 'TRANSACTION_ID', 'oldest database', 'DATABASE', age(datfrozenxid)::numeric, 'transactions', v_wraparound,
+        'age(datfrozenxid), the oldest of all databases', jsonb_build_object('database', datname)
+    FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1;
+    RETURN QUERY SELECT 'MULTIXACT', 'oldest database', 'DATABASE', mxid_age(datminmxid)::numeric, 'multixacts', v_wraparound,
+        'mxid_age(datminmxid), the oldest of all databases', jsonb_build_object('database', datname)
+    FROM pg_database ORDER BY mxid_age(datminmxid) DESC, datname LIMIT 1;
+
+    -- SEQUENCES: values used of those that the narrowest column fed by the sequence can hold.
+    RETURN QUERY
+    WITH sequence AS (
+        SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, s.seqincrement > 0 AS ascends, s.seqmin, s.seqmax, s.seqtypid,
+               pg_sequence_last_value(c.oid)::numeric AS last
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
+        WHERE CASE WHEN c.relkind = 'S' AND c.relpersistence <> 't' AND NOT s.seqcycle THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END),
+    fed AS (  -- by ownership (serial, identity) or by a column default
+        SELECT d.objid AS oid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname) AS column
+        FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+        UNION
+        SELECT d.refobjid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname)
+        FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass),
+    filled AS (
+        SELECT s.name, f.column, t.type::regtype::text AS type,
+               CASE WHEN s.last IS NULL THEN 0 WHEN s.ascends THEN s.last - s.seqmin + 1 ELSE s.seqmax - s.last + 1 END AS used,
+               CASE WHEN s.ascends THEN least(s.seqmax, edge.high) - s.seqmin + 1 ELSE s.seqmax - greatest(s.seqmin, edge.low) + 1 END AS room
+        FROM sequence s LEFT JOIN fed f USING (oid)
+        CROSS JOIN LATERAL (SELECT coalesce(f.atttypid, s.seqtypid) AS type) t
+        CROSS JOIN LATERAL (SELECT CASE t.type WHEN 'int2'::regtype THEN 32767::numeric WHEN 'int4'::regtype THEN 2147483647
+                                          ELSE 9223372036854775807 END AS high,
+                                   CASE t.type WHEN 'int2'::regtype THEN -32768::numeric WHEN 'int4'::regtype THEN -2147483648
+                                          ELSE -9223372036854775808 END AS low) edge)
+    SELECT 'SEQUENCES', 'fullest', 'DATABASE', used, 'values', room, 'pg_sequence_last_value against the column''s type',
+           jsonb_build_object('sequence', name, 'column', filled.column, 'type', type)
+    FROM filled WHERE room > 0 ORDER BY used / room DESC, name LIMIT 1;
+    SELECT count(*) INTO v_count FROM pg_class
+    WHERE CASE WHEN relkind = 'S' AND relpersistence <> 't' THEN NOT has_sequence_privilege(oid, 'SELECT, USAGE') END;
+    IF v_count > 0 THEN
+        RAISE NOTICE 'SEQUENCES: % of them may not be read by this role and are left out', v_count;
+    END IF;
+
+    -- WAL, and what replication slots hold back of it
+    IF has_function_privilege('pg_ls_waldir()', 'EXECUTE') THEN
+        RETURN QUERY SELECT 'WAL', 'pg_wal', 'DATABASE', sum(size), 'bytes', NULL::numeric, 'sum of pg_ls_waldir', NULL::jsonb FROM pg_ls_waldir();
+    ELSE
+        RAISE NOTICE 'WAL left out: this role may not call pg_ls_waldir(); GRANT pg_monitor to it';
+    END IF;
+    RETURN QUERY SELECT 'REPLICATION_SLOT', s.slot_name::text, 'DATABASE', greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)), 'bytes',
+        CASE WHEN current_setting('max_slot_wal_keep_size') NOT IN ('-1', '0') THEN pg_size_bytes(current_setting('max_slot_wal_keep_size'))::numeric END,
+        'WAL since the slot''s restart_lsn against max_slot_wal_keep_size', jsonb_build_object('active', s.active, 'slot_type', s.slot_type)
+    FROM pg_replication_slots s WHERE s.restart_lsn IS NOT NULL;
+
+    -- MEMORY, CPU of the server's host, where the role may read its files
+    IF NOT (has_function_privilege('pg_read_file(text)', 'EXECUTE') AND pg_has_role('pg_read_server_files', 'USAGE')) THEN
+        RAISE NOTICE 'MEMORY and CPU left out: this role may not read the host''s files; the workbench reads them where it runs on the host';
+        RETURN;
+    END IF;
+    BEGIN
+        v_text := pg_read_file('/proc/meminfo');
+        RETURN QUERY SELECT 'MEMORY', 'host', 'HOST', (m.total - m.available) * 1024, 'bytes', m.total * 1024,
+            'MemTotal - MemAvailable of the host''s /proc/meminfo', NULL::jsonb
+        FROM (SELECT substring(v_text FROM 'MemTotal: +(\d+) kB')::numeric, substring(v_text FROM 'MemAvailable: +(\d+) kB')::numeric) m (total, available)
+        WHERE m.total > 0 AND m.available IS NOT NULL;
+
+        -- /proc/stat: user nice system idle iowait irq softirq steal …, in ticks over all processors
+        v_text := pg_read_file('/proc/stat');
+        SELECT jsonb_build_object('total', sum(ticks), 'idle', sum(ticks) FILTER (WHERE n IN (4, 5)),
+                                  'cores', (SELECT count(*) FROM regexp_matches(v_text, '^cpu\d+ ', 'gn'))) INTO v_value
+        FROM (SELECT t::numeric, row_number() OVER () FROM regexp_split_to_table(substring(v_text FROM '^cpu +([\d ]+)'), ' +')
+              WITH ORDINALITY AS s (t, i) WHERE t <> '' AND i <= 8) field (ticks, n);
+        SELECT * INTO v_before FROM capacity_ops.read_counter('CPU', p_at, v_value, p_keep);
+        IF v_before.value IS NULL THEN
+            RAISE NOTICE 'CPU left out: a rate needs two readings, this was the first';
+        ELSIF p_at - v_before.measured_at < interval '1 second' OR (v_value ->> 'total')::numeric <= (v_before.value ->> 'total')::numeric THEN
+            RAISE NOTICE 'CPU left out: the host was restarted, or less than a second has passed, since the reading before';
+        ELSE
+            RETURN QUERY SELECT 'CPU', 'host', 'HOST',
+                round((v_value ->> 'cores')::numeric * greatest(0, 1 - ((v_value ->> 'idle')::numeric - (v_before.value ->> 'idle')::numeric)
+                    / ((v_value ->> 'total')::numeric - (v_before.value ->> 'total')::numeric)), 4),
+                'cores', (v_value ->> 'cores')::numeric, 'busy ticks of the host''s /proc/stat since the previous capture', NULL::jsonb;
+        END IF;
+    EXCEPTION WHEN undefined_file OR insufficient_privilege OR io_error OR invalid_parameter_value THEN
+        RAISE NOTICE 'MEMORY and CPU left out: %', SQLERRM;
+    END;
+END
+$$;
+
+-- What each tenant (or one) can be shown to own: users, and rows of every table with a tenant_hk and what they occupy.
+-- One pass over each table for all tenants together; past tenant_scan_bytes in all, an even sample of pages.
+CREATE OR REPLACE FUNCTION capacity_ops.measure_tenants(p_tenant_hk bytea)
+RETURNS TABLE (tenant_hk bytea, resource_type text, resource_name text, resource_category text, current_value numeric, unit text,
+               capacity numeric, method text, metrics jsonb)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_sql text;
+    v_left_out text;
+    v_tables bigint;
+    v_percent numeric;
+BEGIN
+    IF has_table_privilege('auth.user_h', 'SELECT') THEN
+        RETURN QUERY SELECT t.tenant_hk, 'USERS', 'users', 'TENANT', count(u.user_hk)::numeric, 'users', nullif(t.max_users, 0)::numeric,
+            'rows of auth.user_h against the tenant''s max_users', NULL::jsonb
+        FROM capacity_ops.tenant t LEFT JOIN auth.user_h u USING (tenant_hk)
+        WHERE t.is_active AND NOT t.is_simulated AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
+        GROUP BY t.tenant_hk, t.max_users;
+    ELSE
+        RAISE NOTICE 'USERS of tenants left out: this role may not read auth.user_h';
+    END IF;
+
+    WITH candidate AS (
+        SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid) AS size,
+               has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid) AS readable
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_hk' AND a.atttypid = 'bytea'::regtype AND NOT a.attisdropped
+        WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('capacity_planning', 'capacity_ops', 'pg_catalog', 'information_schema')),
+    sampled AS (
+        SELECT *, least(100, 100 * capacity_ops.setting('tenant_scan_bytes') / nullif(sum(size) FILTER (WHERE readable) OVER (), 0)) AS percent FROM candidate)
+    SELECT string_agg(format('SELECT tenant_hk, count(*) * %s AS owned, sum(28 + %s) * %s AS bytes FROM %I.%I%s GROUP BY 1',
+                             100 / percent, sizes.sum, 100 / percent, nspname, relname,
+                             CASE WHEN percent < 100 THEN format(' TABLESAMPLE SYSTEM (%s) REPEATABLE (0)', round(percent, 4)) ELSE '' END),
+                      ' UNION ALL ') FILTER (WHERE readable),
+           string_agg(format('%I.%I', nspname, relname), ', ') FILTER (WHERE NOT readable),
+           count(*) FILTER (WHERE readable), min(percent)
+    INTO v_sql, v_left_out, v_tables, v_percent
+    FROM sampled
+    CROSS JOIN LATERAL (SELECT string_agg(format('coalesce(pg_column_size(%I), 0)', attname), ' + ') AS sum
+                        FROM pg_attribute WHERE attrelid = sampled.oid AND attnum > 0 AND NOT attisdropped) sizes;
+    IF v_left_out IS NOT NULL THEN
+        RAISE NOTICE 'ROWS and STORAGE of tenants: without %, which this role may not read whole', v_left_out;
+    END IF;
+    IF v_sql IS NULL THEN
+        RAISE NOTICE 'ROWS and STORAGE of tenants left out: no readable table has a tenant_hk';
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        WITH owned AS (SELECT tenant_hk, sum(owned) AS owned, sum(bytes) AS bytes FROM (%s) each_table GROUP BY 1)
+        SELECT t.tenant_hk, v.resource_type, 'owned rows', 'TENANT', round(coalesce(v.value, 0)), v.unit, NULL::numeric, v.method || $2, jsonb_build_object('tables', $3)
+        FROM capacity_ops.tenant t LEFT JOIN owned o USING (tenant_hk)
+        CROSS JOIN LATERAL (VALUES ('ROWS', o.owned, 'rows', 'rows with the tenant''s key'),
+                                   ('STORAGE', o.bytes, 'bytes', 'pg_column_size of those rows and their headers')) v (resource_type, value, unit, method)
+        WHERE t.is_active AND NOT t.is_simulated AND ($1 IS NULL OR t.tenant_hk = $1)$query$, v_sql)
+    USING p_tenant_hk, CASE WHEN v_percent < 100 THEN format(', %s %% of the pages sampled', round(v_percent, 2)) ELSE ', all counted' END, v_tables;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION capacity_planning.capture_resource_utilization(p_tenant_hk bytea DEFAULT NULL)
+RETURNS TABLE (resource_type varchar, current_usage numeric, capacity numeric, utilization_percentage numeric, status varchar,
+               tenant_hk bytea, resource_name varchar, unit varchar, measurement_method varchar)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_at timestamptz := clock_timestamp();
+    v_recording boolean;
+    v_server bigint := capacity_ops.server_identifier();
+    v_other bigint;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this server is a standby and cannot record: capture on its primary';
+    END IF;
+    PERFORM capacity_ops.require_tenant(p_tenant_hk);
+    IF NOT capacity_ops.is_watched(p_tenant_hk) THEN
+        RAISE NOTICE 'tenant % is inactive: nothing is captured, its history stays', encode(p_tenant_hk, 'hex');
+        RETURN;
+    ELSIF EXISTS (SELECT FROM capacity_ops.tenant t WHERE t.tenant_hk = p_tenant_hk AND t.is_simulated) THEN
+        RAISE NOTICE 'tenant % is simulated: there is nothing of it to measure', encode(p_tenant_hk, 'hex');
+        RETURN;
+    END IF;
+    v_recording := capacity_ops.begin_recording('capture');
+    IF v_server IS NULL THEN
+        RAISE NOTICE 'measurements are recorded without the server''s identifier: this role may not call pg_control_system()';
+    ELSE
+        SELECT s.system_identifier INTO v_other FROM capacity_planning.resource_utilization_s s
+        WHERE s.resource_utilization_hk = capacity_ops.hash_key(capacity_ops.resource_key('TRANSACTION_ID', 'oldest database', NULL))
+          AND s.load_end_date IS NULL AND NOT capacity_ops.is_own(s.system_identifier) ORDER BY s.measurement_timestamp DESC LIMIT 1;
+        IF FOUND THEN
+            RAISE NOTICE 'this database holds measurements of server %, and this is %: they are kept, and not taken for this server''s. After a migration: SELECT capacity_ops.adopt_server(%)',
+                v_other, v_server, v_other;
+        END IF;
+    END IF;
+
+    RETURN QUERY
+    WITH measured AS MATERIALIZED (
+        SELECT NULL::bytea AS tenant_hk, m.* FROM capacity_ops.measure_system(v_at, v_recording) m WHERE p_tenant_hk IS NULL
+        UNION ALL
+        SELECT m.* FROM capacity_ops.measure_tenants(p_tenant_hk) m WHERE v_recording OR p_tenant_hk IS NOT NULL),
+    keyed AS (
+        SELECT m.*, k.bk, capacity_ops.hash_key(k.bk) AS hk
+        FROM measured m CROSS JOIN LATERAL (SELECT capacity_ops.resource_key(m.resource_type, m.resource_name, m.tenant_hk) AS bk) k),
+    judged AS (
+        SELECT k.*, c.capacity AS known, k.current_value / c.capacity * 100 AS utilization, l.warning, l.critical,
+               capacity_ops.status(k.current_value / c.capacity * 100, l.warning, l.critical) AS status
+        FROM keyed k
+        CROSS JOIN LATERAL (SELECT coalesce(k.capacity, capacity_ops.capacity_at(k.tenant_hk, k.resource_type, k.resource_name, v_at)) AS capacity) c
+        CROSS JOIN LATERAL capacity_ops.levels(k.tenant_hk, k.resource_type) l),
+    hub AS (
+        INSERT INTO capacity_planning.resource_utilization_h (resource_utilization_hk, resource_utilization_bk, load_date, record_source)
+        SELECT hk, bk, v_at, 'capacity_planning.capture' FROM keyed WHERE v_recording ON CONFLICT DO NOTHING),
+    recorded AS (
+        INSERT INTO capacity_planning.resource_utilization_s (
+            resource_utilization_hk, load_date, hash_diff, tenant_hk, measurement_timestamp, resource_type, resource_name, resource_category,
+            current_value, unit, maximum_capacity, utilization_percentage,
+            peak_value_24h, average_value_24h, minimum_value_24h, peak_value_7d, average_value_7d, minimum_value_7d,
+            peak_value_30d, average_value_30d, minimum_value_30d, threshold_warning, threshold_critical, threshold_maximum, status,
+            measurement_source, measurement_method, measurement_latency_ms, related_metrics, monitoring_frequency_seconds,
+            data_quality_score, system_identifier, record_source)
+        SELECT j.hk, v_at, sha256(convert_to(concat_ws('|', j.current_value, j.capacity, j.unit), 'UTF8')), j.tenant_hk, v_at,
+               j.resource_type, j.resource_name, j.resource_category, j.current_value, j.unit, j.capacity, round(j.utilization, 6),
+               greatest(p.peak_24h, j.current_value), (coalesce(p.sum_24h, 0) + j.current_value) / (p.n_24h + 1), least(p.minimum_24h, j.current_value),
+               greatest(p.peak_7d, j.current_value), (coalesce(p.sum_7d, 0) + j.current_value) / (p.n_7d + 1), least(p.minimum_7d, j.current_value),
+               greatest(p.peak_30d, j.current_value), (coalesce(p.sum_30d, 0) + j.current_value) / (p.n_30d + 1), least(p.minimum_30d, j.current_value),
+               j.known * j.warning / 100, j.known * j.critical / 100, j.known, j.status,
+               'PostgreSQL ' || current_setting('server_version'), j.method,
+               round(1000 * extract(epoch FROM clock_timestamp() - v_at)), j.metrics, capacity_ops.setting('monitoring_interval_seconds'),
+               q.score, v_server, 'capacity_planning.capture'
+        FROM judged j
+        CROSS JOIN LATERAL (
+            SELECT max(s.current_value) FILTER (WHERE d.day) AS peak_24h, max(s.current_value) FILTER (WHERE d.week) AS peak_7d, max(s.current_value) AS peak_30d,
+                   min(s.current_value) FILTER (WHERE d.day) AS minimum_24h, min(s.current_value) FILTER (WHERE d.week) AS minimum_7d, min(s.current_value) AS minimum_30d,
+                   sum(s.current_value) FILTER (WHERE d.day) AS sum_24h, sum(s.current_value) FILTER (WHERE d.week) AS sum_7d, sum(s.current_value) AS sum_30d,
+                   count(*) FILTER (WHERE d.day) AS n_24h, count(*) FILTER (WHERE d.week) AS n_7d, count(*) AS n_30d
+            FROM capacity_planning.resource_utilization_s s
+            CROSS JOIN LATERAL (SELECT s.measurement_timestamp > v_at - interval '24 hours' AS day, s.measurement_timestamp > v_at - interval '7 days' AS week) d
+            WHERE s.resource_utilization_hk = j.hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
+              AND s.measurement_timestamp > v_at - interval '30 days' AND s.measurement_timestamp <= v_at) p
+        LEFT JOIN LATERAL capacity_ops.data_quality(j.hk, v_at, interval '24 hours') q ON true
+        WHERE v_recording)
+    SELECT j.resource_type::varchar, j.current_value, j.known, round(j.utilization, 4), j.status::varchar,
+           j.tenant_hk, j.resource_name::varchar, j.unit::varchar, j.method::varchar
+    FROM judged j WHERE j.tenant_hk IS NOT DISTINCT FROM p_tenant_hk
+    ORDER BY j.resource_type, j.resource_name;
+END
+$$;
+COMMENT ON FUNCTION capacity_planning.capture_resource_utilization(bytea) IS
+    'Measures and records what is used now: NULL the system and every active tenant (the system''s rows come back), else one tenant. What cannot be measured here is left out with a NOTICE that says why.';
+
+---------------------------------------------------------------------------------------------------------------------
+-- Views that the platform's clients read
+---------------------------------------------------------------------------------------------------------------------
+CREATE OR REPLACE VIEW capacity_planning.current_capacity_status AS
+SELECT DISTINCT ON (n.tenant_hk, n.resource_type)
+       capacity_ops.tenant_key(n.tenant_hk) AS tenant_id, n.resource_type, n.resource_category,
+       n.current_value AS current_usage, n.capacity AS total_capacity, round(n.utilization_percentage, 4) AS utilization_percentage,
+       day.peak AS peak_24h, day.average AS average_24h, n.measurement_timestamp AS last_measurement,
+       capacity_ops.status(CASE WHEN NOT n.is_stale THEN n.utilization_percentage END, l.warning, l.critical) AS status,
+       stored.measurement_count, n.resource_name, n.unit, n.is_stale, n.record_source
+FROM capacity_ops.newest(NULL, clock_timestamp()) n
+CROSS JOIN LATERAL capacity_ops.levels(n.tenant_hk, n.resource_type) l
+CROSS JOIN LATERAL (
+    SELECT max(s.current_value) AS peak, avg(s.current_value) AS average FROM capacity_planning.resource_utilization_s s
+    WHERE s.resource_utilization_hk = n.resource_utilization_hk AND s.load_end_date IS NULL
+      AND s.measurement_timestamp > clock_timestamp() - interval '24 hours') day
+CROSS JOIN LATERAL (
+    SELECT count(*) AS measurement_count FROM capacity_planning.resource_utilization_s s
+    WHERE s.resource_utilization_hk = n.resource_utilization_hk AND s.load_end_date IS NULL) stored
+ORDER BY n.tenant_hk, n.resource_type, n.is_stale, n.utilization_percentage DESC NULLS LAST, n.resource_name;
+COMMENT ON VIEW capacity_planning.current_capacity_status IS
+    'One row a tenant and resource type: its fullest resource by the newest measurement. Status UNKNOWN: no capacity is known, or the measurement is stale.';
+
+CREATE OR REPLACE VIEW capacity_planning.growth_forecast_summary AS
+SELECT DISTINCT ON (f.tenant_hk, f.resource_type)
+       capacity_ops.tenant_key(f.tenant_hk) AS tenant_id, f.resource_type, f.resource_category, f.current_usage,
+       f.projected_usage_30d AS projected_30d, f.projected_usage_90d AS projected_90d,
+       f.growth_rate_daily AS daily_growth_rate, f.growth_rate_monthly AS monthly_growth_rate,
+       min(f.time_to_capacity_days) OVER type AS min_days_to_capacity, round(avg(f.confidence_level) OVER type, 2) AS avg_confidence,
+       f.forecast_model, f.trend_direction, f.forecast_timestamp AS last_forecast, f.action_priority AS priority,
+       f.resource_name, f.unit, f.method, f.recommended_action
+FROM capacity_planning.capacity_forecast_s f
+WHERE f.load_end_date IS NULL
+WINDOW type AS (PARTITION BY f.tenant_hk, f.resource_type)
+ORDER BY f.tenant_hk, f.resource_type, f.utilization_percentage DESC NULLS LAST, f.resource_name;
+COMMENT ON VIEW capacity_planning.growth_forecast_summary IS
+    'One row a tenant and resource type: the forecast of its fullest resource, with the soonest exhaustion and the mean confidence over all resources of the type.';
+
+CREATE OR REPLACE VIEW capacity_planning.capacity_alerts AS
+SELECT capacity_ops.tenant_key(t.tenant_hk) AS tenant_id, t.threshold_name, t.resource_type, t.threshold_type, t.threshold_percentage,
+       t.alert_severity, t.last_triggered_date, t.trigger_count_24h, t.trigger_count_7d, t.trigger_count_30d,
+       t.average_resolution_time_minutes, t.false_positive_rate, t.true_positive_rate, t.threshold_effectiveness_score,
+       round(t.trigger_count_30d / 30.0, 2) AS trigger_frequency,
+       t.is_active IS NOT FALSE AND capacity_ops.is_watched(t.tenant_hk) AS is_active
+FROM capacity_planning.capacity_threshold_s t
+WHERE t.load_end_date IS NULL;
+COMMENT ON VIEW capacity_planning.capacity_alerts IS
+    'Current thresholds with what alerting found of them; trigger_frequency is triggers a day over 30 days. Counts and rates are NULL until alerting has results.';
+
+-- The guide archives by INSERT … SELECT *; the archive keeps one copy of a version however often that runs.
+CREATE OR REPLACE VIEW capacity_planning.capacity_forecast_archive AS SELECT * FROM capacity_ops.forecast_archive;
+CREATE OR REPLACE FUNCTION capacity_ops.archive_forecast() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO capacity_ops.forecast_archive SELECT NEW.* ON CONFLICT (capacity_forecast_hk, load_date) DO NOTHING;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER archive_forecast INSTEAD OF INSERT ON capacity_planning.capacity_forecast_archive
+    FOR EACH ROW EXECUTE FUNCTION capacity_ops.archive_forecast();
 
 INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
 VALUES (9, '0.1.0', clock_timestamp(), session_user)

@@ -1,0 +1,2 @@
+-- As for the staged measurements.
+ANALYZE pg_temp.load_resource
