@@ -1,0 +1,277 @@
+"""Reaching a server: which one, with what secret, and what a person is told when it does not work."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import psycopg
+from psycopg import conninfo
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.types.numeric import FloatLoader
+from psycopg.types.string import ByteaLoader
+from pydantic import SecretStr
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import QueuePool
+
+from capacity_kit import settings
+from capacity_kit.errors import CapacityError
+from capacity_kit.vault import embedded
+
+OLDEST: Final = 14
+"""The oldest PostgreSQL that the workbench runs on."""
+
+_NAMES_A_SERVER: Final = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
+_HOW_TO_NAME: Final = (
+    "Name a server by --dsn, CAPACITY_DSN or libpq's variables, or start a private one: capacity up."
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server to connect to.
+
+    Attributes
+    ----------
+    dsn
+        Its connection string; empty: libpq reads its own variables. Never shown.
+    origin
+        Who named it.
+    """
+
+    dsn: SecretStr
+    origin: Literal["argument", "CAPACITY_DSN", "libpq", "embedded"]
+
+    @property
+    def password(self) -> str | None:
+        """The password in the connection string or in PGPASSWORD, to be kept out of whatever is printed."""
+        try:
+            named = conninfo.conninfo_to_dict(self.dsn.get_secret_value()).get("password")
+        except psycopg.Error:
+            named = None
+        return str(named) if named else os.environ.get("PGPASSWORD") or None
+
+
+def resolve(dsn: str | None = None) -> Target:
+    """Decide which server is meant: the argument, ``CAPACITY_DSN``, libpq's variables, or the embedded one.
+
+    Parameters
+    ----------
+    dsn
+        A connection string in one of libpq's forms; None: look further.
+
+    Raises
+    ------
+    CapacityError
+        When the string cannot be read; it is not repeated, since it may hold a password.
+    """
+    from_environment = settings.load().dsn
+    if dsn:
+        return Target(_readable(dsn, "--dsn"), "argument")
+    if from_environment:
+        return Target(_readable(from_environment.get_secret_value(), "CAPACITY_DSN"), "CAPACITY_DSN")
+    if any(os.environ.get(name) for name in _NAMES_A_SERVER):
+        return Target(SecretStr(""), "libpq")
+    found = embedded.status()
+    if found.state != "running":
+        raise CapacityError("No server is named, and the embedded one does not run", _HOW_TO_NAME)
+    return Target(SecretStr(found.dsn), "embedded")
+
+
+def _readable(dsn: str, name: str) -> SecretStr:
+    """Refuse a string whose parts libpq would take for something else, a password's rest for a host."""
+    dsn = re.sub(r"^(postgres(?:ql)?)\+psycopg2?://", r"\1://", dsn.strip())
+    if "://" in dsn:
+        authority, _, path = dsn.split("://", 1)[1].partition("/")
+        if authority.count("@") > 1 or "@" in path.partition("?")[0]:
+            raise CapacityError(
+                f"{name} has an @ or a / too many",
+                "Write @ as %40 and / as %2F in its password, or use PGPASSWORD or ~/.pgpass.",
+            )
+    try:
+        conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise CapacityError(
+            f"{name} is not a connection string",
+            "Expected postgresql://user@host/database or host=... dbname=... user=...",
+        ) from None
+    return SecretStr(dsn)
+
+
+def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> Engine:
+    """Return an engine whose connections know this workbench's ways.
+
+    The connection string stays out of SQLAlchemy, whose URLs end up in representations and messages.
+    numeric comes as float, bytea as its hex.
+
+    Parameters
+    ----------
+    target
+        Where to connect.
+    on_notice
+        Called with each NOTICE or WARNING that the server sends.
+    """
+
+    def connect() -> psycopg.Connection:
+        defaults = {"application_name": "capacity-kit", "connect_timeout": 10}
+        taken = conninfo.conninfo_to_dict(target.dsn.get_secret_value())
+        named = {"PGAPPNAME": "application_name", "PGCONNECT_TIMEOUT": "connect_timeout"}
+        ours = {k: v for k, v in defaults.items() if k not in taken}
+        for variable, name in named.items():
+            if os.environ.get(variable):
+                ours.pop(name, None)
+        try:
+            connection = psycopg.connect(target.dsn.get_secret_value(), **ours)  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise unreachable(error, target) from None
+        connection.adapters.register_loader("numeric", FloatLoader)
+        connection.adapters.register_loader("bytea", _HexLoader)
+        if on_notice:
+            connection.add_notice_handler(lambda diagnostic: on_notice(diagnostic.message_primary or ""))
+        return connection
+
+    return create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=4
+    )
+
+
+class _HexLoader(Loader):
+    """bytea as hex: keys are compared, joined and shown, never computed with."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(ByteaLoader(self.oid).load(data)).hex()
+
+
+def unreachable(error: psycopg.Error, target: Target) -> CapacityError:
+    """Say in one line why a connection failed, and what to do.
+
+    libpq's message is shortened to its last line and never holds the password.
+    """
+    lines = [line.strip(" \t-") for line in str(error).splitlines() if line.strip()] or [
+        "the connection failed"
+    ]
+    first = lines[1] if lines[0].startswith("Multiple connection attempts") else lines[0]
+    said = redact(re.sub(r"^(connection failed: |connection is bad: )+", "", first), target)
+    for pattern, message, hint in _CONNECTION_FAILURES:
+        if found := re.search(pattern, str(error), re.IGNORECASE):
+            words = {k: redact(v, target) for k, v in found.groupdict().items()}
+            return CapacityError(message.format(said=said, **words), hint)
+    return CapacityError(f"The server cannot be reached: {said}", "Check host, port and network.")
+
+
+_CONNECTION_FAILURES: Final = (
+    (
+        r"password authentication failed for user \"(?P<user>[^\"]+)\"",
+        "The server refused the password of {user}",
+        "Give the right one by PGPASSWORD, ~/.pgpass or the connection string.",
+    ),
+    (
+        r"no password supplied",
+        "The server wants a password",
+        "Give it by PGPASSWORD, ~/.pgpass or the connection string.",
+    ),
+    (
+        r"database \"(?P<database>[^\"]+)\" does not exist",
+        "There is no database {database} on that server",
+        "Create it with createdb, or name another one.",
+    ),
+    (
+        r"role \"(?P<role>[^\"]+)\" does not exist",
+        "There is no role {role} on that server",
+        "Name the role to connect as: user=...",
+    ),
+    (
+        r"no pg_hba.conf entry",
+        "The server does not let this host, user and database in: {said}",
+        "Its pg_hba.conf decides.",
+    ),
+    (
+        r"too many clients|remaining connection slots",
+        "The server has no free connection",
+        "Try again later, or raise max_connections.",
+    ),
+    (r"the database system is (?P<doing>[a-z ]+)", "The server is {doing}", "Try again in a moment."),
+    (
+        r"could not translate host name|name or service not known",
+        "The host's name is not known: {said}",
+        "Check its spelling.",
+    ),
+    (r"timeout expired|timed out", "The server did not answer in time", "Check host, port and firewall."),
+    (
+        r"connection refused|no such file or directory|is the server running",
+        "No server answers: {said}",
+        _HOW_TO_NAME,
+    ),
+    (
+        r"definition of service|service file",
+        "libpq's service file does not serve: {said}",
+        "Check PGSERVICE and ~/.pg_service.conf.",
+    ),
+)
+
+
+def redact(text: str, target: Target | None) -> str:
+    """Return a text with the target's password blotted out."""
+    password = target.password if target else None
+    return text.replace(password, "***") if password else text
+
+
+def require_version(version: int) -> None:
+    """Refuse a server that is too old.
+
+    Parameters
+    ----------
+    version
+        ``server_version_num``, such as 150004.
+    """
+    if version < OLDEST * 10_000:
+        raise CapacityError(
+            f"PostgreSQL {OLDEST} or newer is needed; this server is {version // 10_000}",
+            "Upgrade it, or name another.",
+        )
+
+
+def explain(error: psycopg.Error) -> CapacityError:
+    """Say in one line what a statement met, and what to do.
+
+    What the database's own routines raise is passed on as they worded it.
+    """
+    said = error.diag.message_primary or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    hint = error.diag.message_hint or ""
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return CapacityError(
+            f"This role lacks a right: {said}", hint or "Connect as the schema's owner, or have it granted."
+        )
+    if isinstance(
+        error,
+        psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName,
+    ) and re.search(r"capacity_(planning|ops)|auth\.", said):
+        return CapacityError(
+            f"The capacity schema is not (wholly) in this database: {said}", "Run: capacity deploy"
+        )
+    if isinstance(error, psycopg.errors.DiskFull):
+        return CapacityError(
+            f"The server's disk is full: {said}", "Free some space there; nothing was half-written."
+        )
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return CapacityError("This server only reads (a standby?)", "Connect to its primary.")
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return CapacityError(
+            f"The server gave up: {said}", "Raise statement_timeout for this role, or ask for less."
+        )
+    if isinstance(
+        error,
+        psycopg.errors.LockNotAvailable
+        | psycopg.errors.DeadlockDetected
+        | psycopg.errors.SerializationFailure,
+    ):
+        return CapacityError(f"Another session was in the way: {said}", "Try again.")
+    if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+        return CapacityError(
+            f"The connection to the server was lost: {said}", "What was not committed is undone; try again."
+        )
+    return CapacityError(said[:1].upper() + said[1:], hint)

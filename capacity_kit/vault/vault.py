@@ -1,0 +1,410 @@
+"""An open database: named queries into frames, what the database's routines do, and deployment."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final
+
+import pandas as pd
+import psycopg
+from pydantic import SecretStr
+from sqlalchemy import Connection, CursorResult, exc
+
+from capacity_kit import settings
+from capacity_kit.errors import CapacityError
+from capacity_kit.vault import connection, frames, queries
+from capacity_kit.vault import deploy as deployment
+from capacity_kit.vault.deploy import SchemaState
+
+ALL: Final = "ALL"
+SYSTEM: Final = "SYSTEM"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server at the other end.
+
+    Attributes
+    ----------
+    version_number
+        Such as 150004.
+    version
+        Such as ``15.4 (Debian 15.4-1)``.
+    database, role
+        What was connected to, and as whom.
+    is_on_socket
+        Reached over a Unix socket: it runs on this host.
+    data_directory
+        Where its files are; None where the role may not know.
+    """
+
+    version_number: int
+    version: str
+    database: str
+    role: str
+    is_on_socket: bool
+    data_directory: str | None
+
+    @property
+    def major(self) -> int:
+        """The major version, such as 15."""
+        return self.version_number // 10_000
+
+
+class Vault:
+    """An open database.
+
+    Parameters
+    ----------
+    target
+        Where to connect.
+    on_notice
+        Called with each NOTICE and WARNING that the server sends; they are kept in ``notices`` too.
+
+    Raises
+    ------
+    CapacityError
+        When the server cannot be reached or is too old.
+    """
+
+    def __init__(self, target: connection.Target, on_notice: Callable[[str], None] | None = None) -> None:
+        self.target = target
+        self.notices: list[str] = []
+        self._on_notice = on_notice
+        self._engine = connection.engine(target, self._hear)
+        self._open: Connection | None = None
+        self.server = self._greet()
+
+    def __repr__(self) -> str:
+        return f"<Vault {self.server.database} on PostgreSQL {self.server.version}>"
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @property
+    def dsn(self) -> SecretStr:
+        """The connection string, for handing on to a child process's environment; never to be shown."""
+        return self.target.dsn
+
+    @contextmanager
+    def transaction(self, rollback: bool = False) -> Iterator[Connection]:
+        """Do several things as one: all of them, or none.
+
+        Within it ``read``, ``execute`` and the rest share the transaction. Inside another transaction it is a
+        savepoint.
+
+        Parameters
+        ----------
+        rollback
+            Undo everything at the end: for trying what would happen.
+
+        Yields
+        ------
+        Connection
+            SQLAlchemy's connection, for those in this room who COPY.
+        """
+        with self._explained():
+            if self._open is not None:
+                with self._open.begin_nested() as savepoint:
+                    yield self._open
+                    if rollback:
+                        savepoint.rollback()
+                return
+            with self._engine.connect() as self._open:
+                try:
+                    with self._open.begin() as transaction:
+                        yield self._open
+                        if rollback:
+                            transaction.rollback()
+                finally:
+                    self._open = None
+
+    def read(self, name: str, **parameters: Any) -> pd.DataFrame:
+        """Run a named query and return its rows.
+
+        Parameters
+        ----------
+        name
+            The query: ``sql/queries/<name>.sql``.
+        **parameters
+            Its parameters.
+
+        Returns
+        -------
+        DataFrame
+            See :func:`capacity_kit.vault.frames.frame` for the types of its columns.
+        """
+        with self.transaction():
+            result = self._run(name, parameters)
+            return frames.frame(
+                [(column[0], column[1]) for column in result.cursor.description], result.fetchall()
+            )
+
+    def execute(self, name: str, **parameters: Any) -> int:
+        """Run a named statement and return the number of rows that it touched."""
+        with self.transaction():
+            return self._run(name, parameters).rowcount
+
+    def script(self, statements: str) -> None:
+        """Run a file of statements as it stands, in the open transaction or in one of its own."""
+        with self.transaction() as opened:
+            driver = opened.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            driver.execute(statements.encode())
+
+    def deploy(self) -> SchemaState:
+        """Bring the database up to this package's schema; see :func:`capacity_kit.vault.deploy.deploy`."""
+        return deployment.deploy(self)
+
+    def inspect(self) -> SchemaState:
+        """Tell what stands in the database; see :func:`capacity_kit.vault.deploy.inspect`."""
+        return deployment.inspect(self)
+
+    def require_deployed(self) -> None:
+        """Refuse a database in which the schema is not there, not ours, or behind."""
+        deployment.require_deployed(self.inspect())
+
+    def tenants(self) -> pd.DataFrame:
+        """Return the tenants: tenant_hk (hex), tenant_bk, tenant_name, is_active, max_users, is_simulated."""
+        return self.read("tenants")
+
+    def tenant(self, label: str) -> str | None:
+        """Return the key (hex of tenant_hk) of a tenant that a person named; None for ALL and SYSTEM.
+
+        Parameters
+        ----------
+        label
+            ALL, SYSTEM, a tenant's business key, or the hex of its hash key.
+
+        Raises
+        ------
+        CapacityError
+            When there is no such tenant; names those that come close.
+        """
+        if label in (ALL, SYSTEM):
+            return None
+        known = self.tenants()
+        by_name = dict(zip(known["tenant_bk"], known["tenant_hk"], strict=True))
+        if label in by_name:
+            return str(by_name[label])
+        if label.lower() in set(by_name.values()):
+            return label.lower()
+        close = difflib.get_close_matches(label, by_name, n=3, cutoff=0.4) or sorted(by_name)[:3]
+        hint = f"Known are: {', '.join([ALL, SYSTEM, *close])}{', ...' if len(by_name) > len(close) else ''}"
+        raise CapacityError(f"There is no tenant {label!r}", hint)
+
+    def capture(self, tenant: str = SYSTEM) -> pd.DataFrame:
+        """Have the server measure itself, and record what it measured.
+
+        Parameters
+        ----------
+        tenant
+            SYSTEM, one tenant, or ALL: the system and then every active tenant that is not simulated.
+
+        Returns
+        -------
+        DataFrame
+            A row a resource: tenant_hk, resource_type, resource_name, current_usage, capacity, unit,
+            utilization_percentage, status, measurement_method. What could not be measured is in ``notices``.
+        """
+        if tenant == ALL:
+            known = self.tenants()
+            active = known.loc[known["is_active"] & ~known["is_simulated"], "tenant_hk"]
+            keys: list[str | None] = [None, *active]
+        else:
+            keys = [self.tenant(tenant)]
+        return pd.concat([self.read("capture", tenant=key) for key in keys], ignore_index=True)
+
+    def analyze(
+        self, tenant: str = ALL, resource_type: str = ALL, days: int = 30, as_of: datetime | str | None = None
+    ) -> pd.DataFrame:
+        """Have the database analyse growth, and record its forecasts and patterns.
+
+        Parameters
+        ----------
+        tenant
+            ALL, SYSTEM or one tenant.
+        resource_type
+            ALL, or a type such as STORAGE.
+        days
+            How far back a fit looks.
+        as_of
+            Look at the measurements as they stood then (default: ``CAPACITY_AS_OF``, else now).
+
+        Returns
+        -------
+        DataFrame
+            A row a resource; the columns of ``analyze_growth_patterns`` and ``tenant``, ``is_simulated``.
+        """
+        return self.read(
+            "analyze",
+            tenant=self.tenant(tenant),
+            resource_type=None if resource_type == ALL else resource_type,
+            days=days,
+            as_of=self.as_of(as_of),
+            system_only=tenant == SYSTEM,
+        )
+
+    def evaluate(self, tenant: str = ALL, as_of: datetime | str | None = None) -> pd.DataFrame:
+        """Have the database judge each active threshold by the newest measurement.
+
+        Parameters
+        ----------
+        tenant
+            ALL, SYSTEM or one tenant.
+        as_of
+            Look at the measurements as they stood then (default: ``CAPACITY_AS_OF``, else now).
+
+        Returns
+        -------
+        DataFrame
+            A row a threshold; the columns of ``evaluate_capacity_thresholds`` and ``tenant``, ``is_simulated``.
+        """
+        return self.read(
+            "evaluate", tenant=self.tenant(tenant), as_of=self.as_of(as_of), system_only=tenant == SYSTEM
+        )
+
+    def register(
+        self,
+        tenant: str,
+        resource_type: str,
+        resource_name: str,
+        capacity: float,
+        unit: str,
+        valid_from: datetime | None = None,
+        reason: str | None = None,
+        registered_by: str | None = None,
+    ) -> datetime:
+        """Say what a resource can hold.
+
+        Parameters
+        ----------
+        tenant
+            SYSTEM or one tenant.
+        resource_type, resource_name
+            The resource.
+        capacity
+            What it can hold, in ``unit``; above 0.
+        unit
+            The unit that it is measured in.
+        valid_from
+            From when on (default: now).
+        reason
+            Why, for whoever asks later.
+        registered_by
+            Who says so (default: the database role).
+
+        Returns
+        -------
+        datetime
+            From when on it holds.
+        """
+        registered = self.read(
+            "register_capacity",
+            tenant=self.tenant(tenant),
+            resource_type=resource_type,
+            resource_name=resource_name,
+            capacity=capacity,
+            unit=unit,
+            valid_from=valid_from,
+            reason=reason,
+            registered_by=registered_by,
+        )
+        moment: pd.Timestamp = registered["valid_from"].iloc[0]
+        return moment.to_pydatetime()
+
+    def run_analysis(self, tenant: str = ALL) -> None:
+        """Run the platform's daily procedure, which also makes the default thresholds that are missing."""
+        self.execute("run_capacity_analysis", tenant=self.tenant(tenant))
+
+    @staticmethod
+    def as_of(moment: datetime | str | None) -> datetime | None:
+        """Read a point in time: as given, else ``CAPACITY_AS_OF``, else None for now. Without a zone it is UTC."""
+        if moment is None:
+            return settings.load().as_of
+        if isinstance(moment, str):
+            try:
+                moment = datetime.fromisoformat(moment)
+            except ValueError:
+                raise CapacityError(
+                    f"{moment!r} is not a time", "Write it as 2026-11-01 or 2026-11-01T12:00:00Z."
+                ) from None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    @cached_property
+    def state(self) -> SchemaState:
+        """What stood in the database when first asked."""
+        return self.inspect()
+
+    def _run(self, name: str, parameters: dict[str, Any]) -> CursorResult[Any]:
+        assert self._open is not None
+        return self._open.execute(queries.find(name, self.server.major), parameters)
+
+    def _greet(self) -> Server:
+        self.server = Server(
+            0, "", "", "", False, None
+        )  # until the server says which it is, the plain queries serve
+        found = self.read("server").iloc[0]
+        number = int(found["version_number"])
+        connection.require_version(number)
+        directory = found["data_directory"]
+        return Server(
+            number,
+            str(found["version"]),
+            str(found["database"]),
+            str(found["role"]),
+            bool(found["is_on_socket"]),
+            None if pd.isna(directory) else str(directory),
+        )
+
+    def _hear(self, notice: str) -> None:
+        self.notices.append(notice)
+        if self._on_notice:
+            self._on_notice(notice)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the server refuses into one line that says what to do."""
+        try:
+            yield
+        except exc.DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise connection.explain(error.orig) from error.orig
+            raise
+        except psycopg.Error as error:
+            raise connection.explain(error) from error
+
+
+def open(  # noqa: A001 -- vault.open(dsn) reads as what it does
+    dsn: str | None = None, on_notice: Callable[[str], None] | None = None
+) -> Vault:
+    """Open a database.
+
+    Parameters
+    ----------
+    dsn
+        A connection string; None: ``CAPACITY_DSN``, else libpq's own variables, else the embedded server.
+    on_notice
+        Called with each NOTICE and WARNING that the server sends.
+
+    Raises
+    ------
+    CapacityError
+        When the server cannot be reached or is too old.
+    """
+    return Vault(connection.resolve(dsn), on_notice)
