@@ -1061,7 +1061,7 @@ BEGIN
         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('capacity_planning', 'capacity_ops', 'pg_catalog', 'information_schema')),
     sampled AS (
         SELECT *, least(100, 100 * capacity_ops.setting('tenant_scan_bytes') / nullif(sum(size) FILTER (WHERE readable) OVER (), 0)) AS percent FROM candidate)
-    SELECT string_agg(format('SELECT tenant_hk, count(*) * %s AS owned, sum(28 + %s) * %s AS bytes FROM %I.%I%s GROUP BY 1',
+    SELECT string_agg(format('SELECT tenant_hk, count(*) * %s AS owned, sum(28 + %s) * %s AS bytes FROM ONLY %I.%I%s GROUP BY 1',
                              100 / percent, sizes.sum, 100 / percent, nspname, relname,
                              CASE WHEN percent < 100 THEN format(' TABLESAMPLE SYSTEM (%s) REPEATABLE (0)', round(percent, 4)) ELSE '' END),
                       ' UNION ALL ') FILTER (WHERE readable),
@@ -1098,6 +1098,7 @@ DECLARE
     v_at timestamptz := clock_timestamp();
     v_recording boolean;
     v_server bigint := capacity_ops.server_identifier();
+    v_own bigint[] := capacity_ops.own_servers();
     v_other bigint;
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -1117,7 +1118,7 @@ BEGIN
     ELSE
         SELECT s.system_identifier INTO v_other FROM capacity_planning.resource_utilization_s s
         WHERE s.resource_utilization_hk = capacity_ops.hash_key(capacity_ops.resource_key('TRANSACTION_ID', 'oldest database', NULL))
-          AND s.load_end_date IS NULL AND NOT capacity_ops.is_own(s.system_identifier) ORDER BY s.measurement_timestamp DESC LIMIT 1;
+          AND s.load_end_date IS NULL AND s.system_identifier <> ALL (v_own) ORDER BY s.measurement_timestamp DESC LIMIT 1;
         IF FOUND THEN
             RAISE NOTICE 'this database holds measurements of server %, and this is %: they are kept, and not taken for this server''s. After a migration: SELECT capacity_ops.adopt_server(%)',
                 v_other, v_server, v_other;
@@ -1166,7 +1167,7 @@ BEGIN
                    count(*) FILTER (WHERE d.day) AS n_24h, count(*) FILTER (WHERE d.week) AS n_7d, count(*) AS n_30d
             FROM capacity_planning.resource_utilization_s s
             CROSS JOIN LATERAL (SELECT s.measurement_timestamp > v_at - interval '24 hours' AS day, s.measurement_timestamp > v_at - interval '7 days' AS week) d
-            WHERE s.resource_utilization_hk = j.hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
+            WHERE s.resource_utilization_hk = j.hk AND s.load_end_date IS NULL AND (s.system_identifier IS NULL OR s.system_identifier = ANY (v_own))
               AND s.measurement_timestamp > v_at - interval '30 days' AND s.measurement_timestamp <= v_at) p
         LEFT JOIN LATERAL capacity_ops.data_quality(j.hk, v_at, interval '24 hours') q ON true
         WHERE v_recording)
