@@ -1,0 +1,1 @@
+"""Decide: when usage past a threshold becomes an alert, and how good those alerts were."""

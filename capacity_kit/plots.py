@@ -1,0 +1,575 @@
+"""The figures: one function each, from a frame to drawn axes and the alt text computed from the same numbers.
+
+Nothing here reads a clock, a database or matplotlib's global state, and names are drawn as they are
+(never read as mathematical markup). Times are drawn in the reader's time zone, bytes in binary units.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, ParamSpec
+from zoneinfo import ZoneInfo
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from capacity_kit import units
+
+INK: Final = "#1f2933"
+MUTED: Final = "#5c6670"
+FAINT: Final = "#dde2e7"
+BLUE: Final = "#1f5fa8"
+ORANGE: Final = "#b8530c"
+AMBER: Final = "#94690a"
+RED: Final = "#b3261e"
+GREEN: Final = "#2c7a4b"
+
+HORIZONS: Final = {"forecast_7d": 7, "forecast_30d": 30, "forecast_90d": 90, "forecast_1y": 365}
+"""Forecast columns of an analysis and their horizons in days."""
+
+_STYLE: Final = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "ytick.left": False,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+
+
+class Plot(NamedTuple):
+    """A figure and what it says.
+
+    Attributes
+    ----------
+    ax : Axes
+        The drawn axes; its figure is ``ax.figure``.
+    alt : str
+        One or two sentences with the figure's own numbers.
+    """
+
+    ax: Axes
+    alt: str
+
+
+_P = ParamSpec("_P")
+
+
+def _styled(draw: Callable[_P, Plot]) -> Callable[_P, Plot]:
+    """Draw under the house style, leaving matplotlib's own settings alone."""
+
+    @functools.wraps(draw)
+    def styled(*args: _P.args, **kwargs: _P.kwargs) -> Plot:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    # A figure that is not pyplot's is laid out and drawn later, so only creation needs the style.
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def _axes(height: float = 3.6) -> Axes:
+    return Figure(figsize=(8.4, height), dpi=200, layout="constrained").add_subplot()
+
+
+def _time_axis(ax: Axes, timezone: str) -> None:
+    zone = ZoneInfo(timezone)
+    locator = AutoDateLocator(tz=zone, minticks=4, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    ax.xaxis.grid(False)
+
+
+def _value_axis(ax: Axes, scale: float) -> None:
+    """Ticks that are round in the unit shown, which is `scale` times the unit of the data."""
+    low, high = ax.get_ylim()
+    marks = MaxNLocator(5).tick_values(low / scale, high / scale) * scale
+    ax.set_yticks([mark for mark in marks if low <= mark <= high])
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.number(value / scale)))
+
+
+def _spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """`positions` moved apart until neighbours are `gap` apart, in their order, between `low` and `high`."""
+    order = np.argsort(positions, kind="stable")
+    placed = np.asarray(positions, dtype=float)[order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    if len(placed) and placed[-1] > high:
+        placed[-1] = high
+        for i in range(len(placed) - 2, -1, -1):
+            placed[i] = min(placed[i], placed[i + 1] - gap)
+    placed = np.maximum(placed, low)
+    result = np.empty(len(placed))
+    result[order] = placed
+    return [float(p) for p in result]
+
+
+def _label_right(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Write (value, text, colour) beside the right edge, none over another."""
+    low, high = ax.get_ylim()
+    places = _spread([value for value, _, _ in labels], (high - low) * 0.068, low, high)
+    for (_, text, colour), place in zip(labels, places, strict=True):
+        ax.annotate(
+            text,
+            xy=(1.0, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize=8.5,
+            va="center",
+        )
+
+
+def _empty(message: str) -> Plot:
+    """Axes that say in words why there is nothing to draw."""
+    ax = _axes(1.4)
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, message, ha="center", va="center", color=MUTED, fontsize=10, transform=ax.transAxes)
+    return Plot(ax, message)
+
+
+def _name(row: pd.Series[Any]) -> str:
+    """'Storage · cluster', with the tenant behind it where the row has one."""
+    parts = [units.title(str(row["resource_type"])), units.plain(row["resource_name"], 32)]
+    if "tenant" in row.index and not units.missing(row["tenant"]):
+        parts.append(units.plain(row["tenant"], 32))
+    return " · ".join(parts)
+
+
+@_styled
+def history(
+    measured: pd.DataFrame,
+    outlook: pd.Series[Any] | None = None,
+    *,
+    warning: float | None = None,
+    critical: float | None = None,
+    timezone: str = "UTC",
+) -> Plot:
+    """History of one resource with its regimes, trend, forecast and the levels it must not reach.
+
+    Parameters
+    ----------
+    measured
+        Columns ``measured_at`` (UTC), ``value`` and ``capacity`` (NaN where unknown), one row a
+        measurement, oldest first; ``resource_type``, ``resource_name``, ``unit`` and, if any, ``tenant``
+        are read from the first row.
+    outlook
+        The resource's row of the growth analysis: ``current_usage``, ``forecast_7d`` … ``forecast_1y``,
+        ``growth_per_day``, ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent),
+        ``analysis_period_end``. None draws the history alone.
+    warning, critical
+        Levels in percent of capacity, None where there is no such threshold.
+    timezone
+        The reader's time zone.
+    """
+    if measured.empty:
+        return _empty("No measurements in this period.")
+    unit = str(measured["unit"].iloc[0])
+    name = _name(measured.iloc[0])
+    times = measured["measured_at"]
+    values = measured["value"].to_numpy(dtype=float)
+    now, last = times.iloc[-1], float(values[-1])
+    known = measured["capacity"].dropna()
+    capacity = float(known.iloc[-1]) if len(known) else None
+    ahead = _ahead(outlook, now, last)
+    top = max([*values, *(value for _, value in ahead[1:])])
+    scale, shown_unit = units.binary_scale(top) if unit == "bytes" else (1.0, unit)
+
+    ax = _axes()
+    ax.plot(times, values, color=BLUE, linewidth=1.3)
+    levels = _draw_levels(ax, measured, top, warning, critical)
+    breaks = _draw_breaks(ax, outlook, times.iloc[0], now)
+    _draw_trend(ax, outlook, times.iloc[0], now)
+    if len(ahead) > 1:
+        ax.plot([t for t, _ in ahead], [v for _, v in ahead], color=ORANGE, linestyle=(0, (4, 2.5)))
+        ax.plot([t for t, _ in ahead[1:]], [v for _, v in ahead[1:]], "o", color=ORANGE, markersize=4.5)
+        ax.axvline(now, color=MUTED, linewidth=0.7)
+    ax.set_ylim(0, max([top, *levels.values()]) * 1.12 or 1.0)
+    ax.margins(x=0.01)
+    _time_axis(ax, timezone)
+    _value_axis(ax, scale)
+    ax.set_ylabel(shown_unit)
+    ax.set_title(name)
+    end = (
+        [(ahead[-1][1], f"in 1 year {units.quantity(ahead[-1][1], unit)}", ORANGE)] if len(ahead) == 5 else []
+    )
+    colours = {"capacity": INK, "critical": RED, "warning": AMBER}
+    _label_right(
+        ax,
+        [*end, *((value, f"{k} {units.quantity(value, unit)}", colours[k]) for k, value in levels.items())],
+    )
+    for (when, value), days in zip(ahead[2:4], (30, 90), strict=False):
+        ax.annotate(
+            f"{days} d: {units.quantity(value, unit)}",
+            xy=(float(date2num(when)), value),
+            xytext=(7, -11),
+            textcoords="offset points",
+            color=ORANGE,
+            fontsize=8,
+        )
+    return Plot(ax, _history_alt(name, unit, measured, capacity, ahead, breaks, outlook))
+
+
+def _ahead(
+    outlook: pd.Series[Any] | None, now: pd.Timestamp, last: float
+) -> list[tuple[pd.Timestamp, float]]:
+    """The forecast as points in time, from the present fitted level on; empty where there is none."""
+    if outlook is None:
+        return []
+    start = outlook.get("current_usage")
+    points = [(now, last if units.missing(start) else float(start))]
+    for column, days in HORIZONS.items():
+        if not units.missing(outlook.get(column)):
+            points.append((now + pd.Timedelta(days=days), float(outlook[column])))
+    return points if len(points) > 1 else []
+
+
+def _draw_levels(
+    ax: Axes, measured: pd.DataFrame, top: float, warning: float | None, critical: float | None
+) -> dict[str, float]:
+    """Draw capacity as it was, and the levels under it; those far above everything measured are left to words."""
+    known = measured.dropna(subset=["capacity"])
+    if known.empty:
+        return {}
+    capacity = float(known["capacity"].iloc[-1])
+    shares = {"capacity": 100.0, "critical": critical, "warning": warning}
+    looks = {"capacity": (INK, "-"), "critical": (RED, (0, (5, 2))), "warning": (AMBER, (0, (2, 2)))}
+    levels = {}
+    for name, share in shares.items():
+        if share is None or capacity * share / 100 > 2.5 * top:
+            continue
+        colour, line = looks[name]
+        ax.step(
+            known["measured_at"],
+            known["capacity"] * share / 100,
+            where="post",
+            color=colour,
+            linewidth=1.0,
+            linestyle=line,
+        )
+        ax.axhline(capacity * share / 100, color=colour, linewidth=0.6, alpha=0.45, linestyle=line)
+        levels[name] = capacity * share / 100
+    return levels
+
+
+def _breaks(outlook: pd.Series[Any] | None) -> list[dict[str, Any]]:
+    found = None if outlook is None else outlook.get("pattern_breaks")
+    return list(found) if isinstance(found, list) else []
+
+
+def _draw_breaks(
+    ax: Axes, outlook: pd.Series[Any] | None, first: pd.Timestamp, now: pd.Timestamp
+) -> list[tuple[pd.Timestamp, float | None]]:
+    """Mark where a new regime began; returns those within the drawn time, with the change of level."""
+    marks = [(pd.Timestamp(b["at"]), b.get("change")) for b in _breaks(outlook)]
+    marks = [(at.tz_localize("UTC") if at.tzinfo is None else at, change) for at, change in marks]
+    marks = [(at, change) for at, change in marks if first < at <= now]
+    for at, _ in marks:
+        ax.axvline(float(date2num(at)), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
+    if marks:
+        ax.annotate(
+            "new regime",
+            xy=(float(date2num(marks[-1][0])), 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -2),
+            textcoords="offset points",
+            va="top",
+            color=MUTED,
+            fontsize=8,
+        )
+    return marks
+
+
+def _draw_trend(ax: Axes, outlook: pd.Series[Any] | None, first: pd.Timestamp, now: pd.Timestamp) -> None:
+    """The fitted line of the present regime."""
+    if (
+        outlook is None
+        or units.missing(outlook.get("growth_per_day"))
+        or units.missing(outlook.get("current_usage"))
+    ):
+        return
+    start = outlook.get("regime_start")
+    start = outlook.get("analysis_period_start") if units.missing(start) else start
+    if units.missing(start):
+        return
+    start = max(pd.Timestamp(start), first)
+    length = (now - start) / pd.Timedelta(days=1)
+    level = float(outlook["current_usage"])
+    ax.plot(
+        [start, now], [level - float(outlook["growth_per_day"]) * length, level], color=ORANGE, linewidth=2.2
+    )
+
+
+def _history_alt(
+    name: str,
+    unit: str,
+    measured: pd.DataFrame,
+    capacity: float | None,
+    ahead: list[tuple[pd.Timestamp, float]],
+    breaks: list[tuple[pd.Timestamp, float | None]],
+    outlook: pd.Series[Any] | None,
+) -> str:
+    first, last = measured.iloc[0], measured.iloc[-1]
+    text = (
+        f"{name}: from {units.quantity(first['value'], unit)} on {first['measured_at']:%Y-%m-%d} "
+        f"to {units.quantity(last['value'], unit)} on {last['measured_at']:%Y-%m-%d}"
+    )
+    if capacity is None:
+        text += "; capacity is not known."
+    else:
+        text += f", {units.percent(100 * last['value'] / capacity)} of the capacity of {units.quantity(capacity, unit)}."
+    if breaks:
+        text += f" {len(breaks)} level shift{'s' * (len(breaks) > 1)}, the last on {breaks[-1][0]:%Y-%m-%d}."
+    if ahead:
+        said = ", ".join(f"{units.quantity(v, unit)} in {(t - ahead[0][0]).days} days" for t, v in ahead[1:])
+        text += f" Forecast: {said}."
+    error = None if outlook is None else outlook.get("wape_30d")
+    if error is not None and not units.missing(error):
+        text += f" Backtested error at 30 days: {units.percent(error)}."
+    return text
+
+
+@_styled
+def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> Plot:
+    """Days until each resource is full, shortest first.
+
+    Parameters
+    ----------
+    outlook
+        One row a resource: ``resource_type``, ``resource_name``, ``tenant`` if any, ``time_to_capacity_days``
+        (NaN: not within the horizon or unknown), ``capacity`` (NaN unknown) and ``growth_per_day``.
+    horizon_days
+        Where the bars end; a longer runway is said in words.
+    top
+        How many resources are drawn; the count of the rest is stated.
+    """
+    if outlook.empty:
+        return _empty("No resource has been analysed yet.")
+    rows = outlook.assign(_days=outlook["time_to_capacity_days"].astype(float))
+    rows["_known"] = rows["capacity"].notna()
+    rows = rows.sort_values(["_days", "_known"], ascending=[True, False], na_position="last", kind="stable")
+    shown, rest = rows.head(top), max(0, len(rows) - top)
+    ax = _axes(0.9 + 0.34 * len(shown))
+    places = np.arange(len(shown))
+    lengths = shown["_days"].fillna(0).clip(upper=horizon_days).to_numpy(dtype=float)
+    colours = [RED if d < 30 else AMBER if d < 90 else BLUE for d in shown["_days"].fillna(math.inf)]
+    ax.barh(places, lengths, color=colours, height=0.58)
+    for place, length, (_, row) in zip(places, lengths, shown.iterrows(), strict=True):
+        ax.annotate(
+            _runway_words(row, horizon_days),
+            xy=(length, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=INK if not units.missing(row["_days"]) else MUTED,
+        )
+    ax.set_yticks(places, [_name(row) for _, row in shown.iterrows()])
+    ax.tick_params(axis="y", labelcolor=INK)
+    ax.invert_yaxis()
+    ax.set_xlim(0, horizon_days * 1.18)
+    ax.set_xticks([mark for mark in (0, 30, 90, 180, 365) if mark <= horizon_days])
+    ax.grid(axis="y", visible=False)
+    ax.grid(axis="x", visible=True)
+    ax.set_xlabel("days until full")
+    ax.set_title("Runway" + (f": the {len(shown)} shortest of {len(rows)}" if rest else ""))
+    full = rows[rows["_days"].notna()]
+    unknown = int((~rows["_known"]).sum())
+    text = (
+        f"Days until full for {len(shown)} of {len(rows)} resources."
+        if rest
+        else f"Days until full for {len(rows)} resources."
+    )
+    if len(full):
+        named = "; ".join(
+            f"{_name(row)}, {_runway_words(row, horizon_days)}" for _, row in full.head(3).iterrows()
+        )
+        text += f" Shortest: {named}."
+    else:
+        text += " None is on its way to its capacity."
+    if unknown:
+        text += f" The capacity of {unknown} is not known."
+    return Plot(ax, text)
+
+
+def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:
+    """A runway in words: its days, 'not growing', 'capacity unknown', 'too little history'."""
+    left = row["_days"]
+    if not units.missing(left):
+        return units.days(left) if left <= horizon_days else f"more than {horizon_days} days"
+    if units.missing(row["capacity"]):
+        return "capacity unknown"
+    growth = row.get("growth_per_day")
+    if units.missing(growth):
+        return "too little history"
+    return "not growing" if growth <= 0 else "not in sight"
+
+
+@_styled
+def threshold_history(
+    measured: pd.DataFrame,
+    episodes: pd.DataFrame,
+    *,
+    level: float,
+    name: str,
+    timezone: str = "UTC",
+) -> Plot:
+    """Utilization of one resource against one threshold, with the episodes it would have raised.
+
+    Parameters
+    ----------
+    measured
+        Columns ``measured_at`` (UTC) and ``utilization`` (percent of capacity), oldest first.
+    episodes
+        Columns ``start``, ``end`` (NaT while it lasts) and ``outcome`` ('true', 'false', 'open').
+    level
+        The threshold in percent of capacity.
+    name
+        The threshold's name, as its owner wrote it.
+    """
+    title = units.plain(name)
+    drawn = measured.dropna(subset=["utilization"])
+    if drawn.empty:
+        return _empty(f"{title}: no utilization to compare, since capacity is not known.")
+    ax = _axes(2.7)
+    times, shares = drawn["measured_at"], drawn["utilization"].to_numpy(dtype=float)
+    ax.plot(times, shares, color=BLUE, linewidth=1.2)
+    ax.axhline(level, color=RED, linewidth=1.0, linestyle=(0, (5, 2)))
+    colours = {"true": GREEN, "false": RED, "open": AMBER}
+    for episode in episodes.itertuples():
+        end = times.iloc[-1] if units.missing(episode.end) else episode.end
+        ax.axvspan(
+            float(date2num(episode.start)),
+            float(date2num(end)),
+            color=colours[str(episode.outcome)],
+            alpha=0.22,
+            lw=0,
+        )
+        ax.plot([episode.start], [level], "v", color=colours[str(episode.outcome)], markersize=6)
+        if len(episodes) <= 12:
+            ax.annotate(
+                str(episode.outcome),
+                xy=(float(date2num(episode.start)), 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                color=colours[str(episode.outcome)],
+                fontsize=8,
+            )
+    ax.set_ylim(0, max(105.0, float(shares.max()) * 1.08))
+    ax.margins(x=0.01)
+    _time_axis(ax, timezone)
+    ax.set_ylabel("% of capacity")
+    ax.set_title(title)
+    _label_right(
+        ax,
+        [
+            (level, f"threshold {units.number(level)} %", RED),
+            (float(shares[-1]), f"now {units.percent(shares[-1])}", BLUE),
+        ],
+    )
+    counted = {word: int((episodes["outcome"] == word).sum()) if len(episodes) else 0 for word in colours}
+    text = (
+        f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} against a threshold of "
+        f"{units.number(level)} %. {len(episodes)} alert{'s' * (len(episodes) != 1)}: {counted['true']} followed by what they warned of, "
+        f"{counted['false']} not, {counted['open']} still undecided."
+    )
+    return Plot(ax, text)
+
+
+@_styled
+def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str = "UTC") -> Plot:
+    """Forecasts as issued against what was then measured.
+
+    Parameters
+    ----------
+    issued
+        One row a forecast: ``target_at`` (UTC, the time it was made for), ``forecast``, ``measured``,
+        ``resource_type``, ``resource_name`` and ``tenant`` if any.
+    target_percent
+        The error that the success criteria allow, in percent of the measured value.
+    """
+    scored = issued[issued["measured"].notna() & (issued["measured"] != 0)]
+    if scored.empty:
+        return _empty("No forecast has come due yet, so none can be scored.")
+    errors = 100 * (scored["forecast"] - scored["measured"]) / scored["measured"]
+    kept = float((errors.abs() <= target_percent).mean() * 100)
+    ax = _axes(3.0)
+    inside = errors.abs() <= target_percent
+    for mask, colour in ((inside, BLUE), (~inside, ORANGE)):
+        ax.plot(
+            scored.loc[mask, "target_at"], errors[mask], "o", color=colour, markersize=4.5, alpha=0.75, mew=0
+        )
+    ax.axhline(0, color=INK, linewidth=0.8)
+    for edge in (-target_percent, target_percent):
+        ax.axhline(edge, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    reach = max(target_percent * 1.6, float(errors.abs().max()) * 1.15)
+    ax.set_ylim(-reach, reach)
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    _time_axis(ax, timezone)
+    ax.set_ylabel("error, % of measured")
+    ax.set_title("Forecasts 30 days ahead, against what was measured")
+    _label_right(
+        ax,
+        [
+            (target_percent, f"+{units.number(target_percent)} %", MUTED),
+            (-target_percent, f"-{units.number(target_percent)} %", MUTED),
+        ],
+    )
+    worst = errors.abs().idxmax()
+    worst_at = (float(date2num(scored.loc[worst, "target_at"])), float(errors[worst]))
+    if not inside[worst]:
+        left = worst_at[0] > float(np.mean(ax.get_xlim()))
+        ax.annotate(
+            _name(scored.loc[worst]),
+            xy=worst_at,
+            xytext=(-7 if left else 7, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=8,
+            color=ORANGE,
+        )
+    text = (
+        f"{len(scored)} forecasts made 30 days ahead: {units.percent(kept)} came within {units.number(target_percent)} % of what was "
+        f"measured; the median error is {units.percent(errors.abs().median())}, the largest {units.percent(errors.abs().max())} "
+        f"({_name(scored.loc[worst])}, {scored.loc[worst, 'target_at']:%Y-%m-%d})."
+    )
+    return Plot(ax, text)
