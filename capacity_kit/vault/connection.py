@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from capacity_kit import settings
 from capacity_kit.errors import CapacityError
-from capacity_kit.vault import embedded
+from capacity_kit.vault import embedded, queries
 
 OLDEST: Final = 14
 """The oldest PostgreSQL that the workbench runs on."""
@@ -132,6 +132,8 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         connection.adapters.register_loader("bytea", _HexLoader)
         if on_notice:
             connection.add_notice_handler(lambda diagnostic: on_notice(diagnostic.message_primary or ""))
+        with connection.transaction():
+            connection.execute(str(queries.find("session", OLDEST)))
         return connection
 
     return create_engine(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pandas as pd
 import psycopg
@@ -151,9 +151,8 @@ class Vault:
         """
         with self.transaction():
             result = self._run(name, parameters)
-            return frames.frame(
-                [(column[0], column[1]) for column in result.cursor.description], result.fetchall()
-            )
+            columns = cast(list[tuple[str, int]], [column[:2] for column in result.cursor.description])
+            return frames.frame(columns, result.fetchall())
 
     def execute(self, name: str, **parameters: Any) -> int:
         """Run a named statement and return the number of rows that it touched."""
