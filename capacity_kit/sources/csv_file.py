@@ -125,7 +125,8 @@ class CsvFile:
     path
         The file: UTF-8, comma separated, with a header.
     tenant_of
-        Finds a tenant by its key or hash key: hex of ``tenant_hk``, or None when there is no such tenant.
+        Finds a tenant by its key or hash key, such as ``Vault.tenant``: returns the hex of ``tenant_hk``;
+        None or a CapacityError: there is no such tenant.
     layout
         Which column holds what.
 
@@ -327,7 +328,7 @@ class CsvFile:
         if isinstance(labels, str):
             labels = [labels] * len(lines)
         for label in set(labels) - self._tenants.keys():
-            self._tenants[label] = None if label in _SYSTEM else self.tenant_of(label)
+            self._tenants[label] = None if label in _SYSTEM else self._find_tenant(label)
         unknown = {label for label, found in self._tenants.items() if found is None} - _SYSTEM
         tenants = np.array([self._tenants[label] for label in labels], dtype=object)
         exists = np.array([label not in unknown for label in labels])
@@ -337,6 +338,12 @@ class CsvFile:
                 [n for n, text in zip(lines, labels, strict=True) if text == label],
             )
         return tenants, exists
+
+    def _find_tenant(self, label: str) -> str | None:
+        try:
+            return self.tenant_of(label)
+        except CapacityError:
+            return None
 
     def _times(
         self, texts: list[str], lines: np.ndarray, refusals: measurements.Refusals

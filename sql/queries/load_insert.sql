@@ -6,9 +6,9 @@ INSERT INTO capacity_planning.resource_utilization_s
      resource_type, resource_name, resource_category, current_value, unit, maximum_capacity, utilization_percentage,
      measurement_source, measurement_method, monitoring_frequency_seconds, record_source)
 SELECT r.resource_utilization_hk, CAST(:load_date AS timestamptz),
-       sha256(convert_to(m.value || '|' || coalesce(CAST(m.capacity AS text), '') || '|' || r.unit, 'UTF8')),
+       sha256(convert_to(concat_ws('|', m.value, m.capacity, r.unit), 'UTF8')),
        r.tenant_hk, m.measured_at, r.resource_type, r.resource_name, r.resource_category,
-       m.value, r.unit, m.capacity, m.value / m.capacity * 100,
+       m.value, r.unit, m.capacity, round(m.value / m.capacity * 100, 6),
        CAST(:measurement_source AS varchar), CAST(:measurement_method AS varchar), r.monitoring_frequency_seconds,
        CAST(:record_source AS varchar)
 FROM (
