@@ -8,7 +8,7 @@ pace AS (
     GROUP BY resource)
 UPDATE pg_temp.load_resource r
 SET monitoring_frequency_seconds = coalesce(
-    greatest(1, least(round(p.seconds), 2147483647)),
+    CASE WHEN p.seconds IS NOT NULL THEN greatest(1, least(round(p.seconds), 2147483647)) END,
     (SELECT s.monitoring_frequency_seconds FROM capacity_planning.resource_utilization_s s
      WHERE s.resource_utilization_hk = r.resource_utilization_hk AND s.load_end_date IS NULL
      ORDER BY s.measurement_timestamp DESC LIMIT 1))
