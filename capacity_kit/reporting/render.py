@@ -1,0 +1,144 @@
+"""From an executed notebook to one HTML page that stands alone: no code, no script, no address but its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import bleach
+import mistune
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from nbconvert.exporters import HTMLExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+from capacity_kit import resources, units
+from capacity_kit.reporting.result import MIME, Result, cards
+
+_TAGS: Final = frozenset(
+    "a abbr blockquote br caption code col colgroup dd div dl dt em figcaption figure h2 h3 h4 hr li ol p pre section "
+    "small span strong sub sup table tbody td tfoot th thead tr ul".split()
+)
+_ATTRIBUTES: Final = frozenset("abbr aria-label class colspan id role rowspan scope tabindex title".split())
+_PRIORITY: Final = [MIME, "image/png", "text/html", "text/markdown", "text/plain"]
+
+
+def clean(html: str) -> str:
+    """HTML without anything that could run, load or lead away; everything else is what it was."""
+    return bleach.clean(html, tags=_TAGS, attributes=_allowed, protocols=[], strip=True)
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    return name in _ATTRIBUTES or (tag == "a" and name == "href" and value.startswith("#"))
+
+
+class Page:
+    """What the template asks for while it goes through a notebook.
+
+    Parameters
+    ----------
+    result : Result
+        What was found, for whom and with what.
+    descriptions : mapping
+        Parameter name to its description.
+    """
+
+    def __init__(self, result: Result, descriptions: Mapping[str, str]) -> None:
+        self.result = result
+        self.descriptions = descriptions
+        self.headings: list[tuple[str, str]] = []
+        self._markdown = mistune.create_markdown(renderer=_Headings(self.headings), plugins=["table"])
+
+    @property
+    def as_of(self) -> str:
+        """The moment that the report is about, in the reader's time zone."""
+        return units.at(pd.Timestamp(self.result.as_of), self.result.timezone) if self.result.as_of else units.DASH
+
+    @property
+    def css(self) -> str:
+        """The theme's style sheet."""
+        return style()
+
+    @property
+    def cards(self) -> str:
+        """The verdict and the KPI cards."""
+        return cards(self.result)
+
+    def prose(self, source: str) -> str:
+        """Markdown as HTML. Markup in it is text, and its first-level heading is the page's, shown once above."""
+        return clean(str(self._markdown(source)))
+
+
+class _Headings(mistune.HTMLRenderer):
+    """Markdown to HTML, keeping the headings for the table of contents."""
+
+    def __init__(self, found: list[tuple[str, str]]) -> None:
+        super().__init__(escape=True)
+        self._found = found
+
+    def heading(self, text: str, level: int, **attrs: Any) -> str:
+        if level == 1:
+            return ""
+        plain = Markup(text).striptags()
+        name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "section"
+        name = f"{name}-{len(self._found) + 1}" if name in [n for n, _ in self._found] else name
+        if level == 2:
+            self._found.append((name, plain))
+        return f'<h{level} id="{name}">{text}</h{level}>\n' if level == 2 else f"<h{level}>{text}</h{level}>\n"
+
+
+def title_of(notebook: NotebookNode, name: str) -> str:
+    """The notebook's first heading of the first level, or its file's name in words."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.search(r"^# +(.+)$", cell.source, re.MULTILINE)):
+            return found[1].strip()
+    return name.replace("_", " ").capitalize()
+
+
+def page(notebook: NotebookNode, result: Result, descriptions: Mapping[str, str]) -> str:
+    """An executed notebook as a page.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        Executed; of a failed one, the cells up to the failure.
+    result : Result
+        Complete: with notebook, title, tenant, parameters and versions.
+    descriptions : mapping
+        Parameter name to its description.
+
+    Returns
+    -------
+    str
+        One HTML document.
+    """
+    exporter = HTMLExporter(
+        config=Config({"NbConvertBase": {"display_data_priority": _PRIORITY}}),
+        template_name="report",
+        extra_template_basedirs=[str(resources.path("theme"))],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_raw=True,
+    )
+    exporter.register_filter("clean", clean)
+    shown = Page(result, descriptions)
+    exporter.environment.globals["page"] = shown
+    html, _ = exporter.from_notebook_node(notebook)
+    return html
+
+
+@cache
+def style() -> str:
+    """The theme's style sheet, the same for reports and index."""
+    return (resources.path("theme") / "style.css").read_text(encoding="utf-8")
+
+
+def site_template(name: str) -> Any:
+    """A template of the site's own pages; whatever goes into it is escaped."""
+    environment = Environment(loader=FileSystemLoader(resources.path("theme") / "site"), autoescape=True, trim_blocks=True)
+    return environment.get_template(name)

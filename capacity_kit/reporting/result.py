@@ -1,0 +1,181 @@
+"""What a report found, small enough to read without the report: ``result.json``, the index and the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from IPython.display import display
+from nbformat import NotebookNode
+
+from capacity_kit.errors import ATTENTION, OK, PARTIAL
+
+MIME: Final = "application/vnd.capacity.result+json"
+
+State = Literal["ok", "at risk", "cannot be trusted", "failed"]
+EXIT_CODES: Final[dict[State, int]] = {
+    "ok": OK,
+    "at risk": ATTENTION,
+    "cannot be trusted": ATTENTION,
+    "failed": PARTIAL,
+}
+"""What the command that made the report exits with."""
+
+Mood = Literal["good", "attention", "bad", "neutral", "unknown"]
+MOOD_WORDS: Final[dict[Mood, str]] = {
+    "good": "on target",
+    "attention": "watch",
+    "bad": "act",
+    "neutral": "",
+    "unknown": "not known",
+}
+"""What a KPI card says beside its colour."""
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One card: a number, what it is, whether it is good, and the target or reason behind it."""
+
+    label: str
+    value: str
+    mood: Mood = "neutral"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a notebook stopped."""
+
+    notebook: str
+    cell: int | None
+    section: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A report in a few lines.
+
+    Attributes
+    ----------
+    verdict : State
+        'ok', 'at risk', 'cannot be trusted' or 'failed'.
+    headline : str
+        One sentence.
+    kpis : tuple of Kpi
+        The cards at the top.
+    data_as_of : str
+        When the newest measurement shown was taken, in words.
+    simulated : str
+        What of it is simulated, in words; empty when nothing is.
+    notebook, title, tenant, tenant_label, as_of, timezone : str
+        What was run, for whom (key and words), for which moment (ISO 8601, UTC), and the reader's time zone.
+    parameters, versions : mapping
+        What it was run with.
+    failure : Failure or None
+        Where it stopped.
+    """
+
+    verdict: State
+    headline: str
+    kpis: tuple[Kpi, ...] = ()
+    data_as_of: str = ""
+    simulated: str = ""
+    notebook: str = ""
+    title: str = ""
+    tenant: str = ""
+    tenant_label: str = ""
+    as_of: str = ""
+    timezone: str = "UTC"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command that published this."""
+        return EXIT_CODES[self.verdict]
+
+    def to_json(self) -> str:
+        """As ``result.json`` holds it."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, default=str) + "\n"
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Result:
+        """From a parsed ``result.json``.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is none.
+        """
+        if found["verdict"] not in EXIT_CODES:
+            raise ValueError(f"unknown verdict {found['verdict']!r}")
+        failure = found.get("failure")
+        return cls(
+            **{
+                **found,
+                "kpis": tuple(Kpi(**kpi) for kpi in found.get("kpis", ())),
+                "failure": Failure(**failure) if failure else None,
+            }
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """From the file `path`."""
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def publish(
+    verdict: State, headline: str, kpis: Sequence[Kpi], *, data_as_of: str = "", simulated: str = ""
+) -> None:
+    """A notebook's last word: shown in it as cards, and read back when it is rendered.
+
+    Parameters
+    ----------
+    verdict : {'ok', 'at risk', 'cannot be trusted'}
+        What the reader should know first.
+    headline : str
+        One sentence.
+    kpis : sequence of Kpi
+        The cards.
+    data_as_of, simulated : str
+        See `Result`.
+    """
+    found = Result(verdict, headline, tuple(kpis), data_as_of=data_as_of, simulated=simulated)
+    plain = [f"{verdict.upper()}: {headline}", *(f"{k.label}: {k.value} {MOOD_WORDS[k.mood]} {k.note}".rstrip() for k in kpis)]
+    kept = {key: value for key, value in asdict(found).items() if value}
+    display(  # type: ignore[no-untyped-call]
+        {MIME: kept, "text/html": cards(found), "text/plain": "\n".join(plain)}, raw=True
+    )
+
+
+def cards(found: Result) -> str:
+    """The verdict and the KPI cards as HTML; colour never says anything that a word does not."""
+    items = "".join(
+        f'<div class="kpi {kpi.mood}"><dt>{escape(kpi.label)}</dt>'
+        f'<dd class="value">{escape(kpi.value)}</dd>'
+        + (f'<dd class="mood">{MOOD_WORDS[kpi.mood]}</dd>' if MOOD_WORDS[kpi.mood] else "")
+        + (f'<dd class="note">{escape(kpi.note)}</dd>' if kpi.note else "")
+        + "</div>"
+        for kpi in found.kpis
+    )
+    verdict = found.verdict.replace(" ", "-")
+    return (
+        f'<p class="verdict {verdict}"><strong>{escape(found.verdict)}</strong> {escape(found.headline)}</p>'
+        f'<dl class="kpis">{items}</dl>'
+    )
+
+
+def published_in(notebook: NotebookNode) -> Result | None:
+    """The last result that a notebook displayed, None if it displayed none."""
+    for cell in reversed(notebook.cells):
+        for output in reversed(cell.get("outputs", [])):
+            data = output.get("data", {})
+            if MIME in data:
+                return Result.from_dict(data[MIME])
+    return None

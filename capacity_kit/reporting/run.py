@@ -1,0 +1,352 @@
+"""Run a notebook and publish what it shows: whole, or up to where it failed, with the failure on top."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import nbformat
+import pandas as pd
+import papermill
+from nbformat import NotebookNode
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from capacity_kit import resources, units, vault
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import index, parameters, render, site
+from capacity_kit.reporting.parameters import Parameter, Value
+from capacity_kit.reporting.result import Failure, Result, published_in
+from capacity_kit.settings import Settings
+
+Progress = Callable[[int, int, str], None]
+"""Called with cells done, cells in all, and the section being worked on."""
+
+_ENGINE: Final = "capacity"
+_MARKERS: Final = frozenset({"papermill-error-cell-tag"})
+
+
+class Published(NamedTuple):
+    """A report that is there now.
+
+    Attributes
+    ----------
+    page : Path
+        Its HTML page.
+    result : Result
+        What it found; ``result.exit_code`` is what a command should exit with.
+    """
+
+    page: Path
+    result: Result
+
+
+def available() -> dict[str, list[Parameter]]:
+    """The notebooks that come with the kit, each with its parameters."""
+    files = sorted(resources.path("notebooks").glob("*.ipynb"))
+    return {file.stem: parameters.declared(_load(file), file.stem) for file in files}
+
+
+def run(
+    notebook: str,
+    given: Mapping[str, Any] | None = None,
+    *,
+    settings: Settings,
+    dsn: str | None = None,
+    cell_timeout: int = 600,
+    progress: Progress | None = None,
+) -> Published:
+    """Run a notebook with papermill and publish it to ``settings.site``.
+
+    Parameters
+    ----------
+    notebook : str
+        The name of one that comes with the kit, or a path to an ``.ipynb`` file.
+    given : mapping, optional
+        Parameters by name; text is read as the declared type.
+    settings : Settings
+        Where to publish, as of when, in which time zone.
+    dsn : str, optional
+        The database; see `capacity_kit.vault.open`. It reaches the notebook by its environment only.
+    cell_timeout : int
+        Seconds that a cell may take.
+    progress : callable, optional
+        Told before each cell.
+
+    Returns
+    -------
+    Published
+        Of a notebook that failed too: its result then says 'failed', and its exit code is not zero.
+
+    Raises
+    ------
+    CapacityError
+        If there is no such notebook, a parameter is unknown or ill-typed, the tenant is unknown, no database
+        answers, or the site cannot be written. Nothing is published then.
+    """
+    file = find(notebook)
+    node = _load(file)
+    declared = parameters.declared(node, file.stem)
+    values = parameters.checked(file.stem, declared, given or {})
+    tenant = str(values.get("tenant", vault.ALL))
+    as_of = _moment(values.get("as_of"), settings)
+    if "as_of" in values:
+        values["as_of"] = as_of.isoformat()
+    with vault.open(dsn) as opened:
+        opened.require_deployed()
+        key, label = _named(opened, tenant)
+        result = Result(
+            verdict="failed",
+            headline="",
+            notebook=file.stem,
+            title=render.title_of(node, file.stem),
+            tenant=key,
+            tenant_label=label,
+            as_of=as_of.isoformat(),
+            timezone=settings.timezone,
+            parameters=values,
+            versions={
+                "capacity-kit": version("capacity-kit"),
+                "PostgreSQL": opened.server.version.split(" ")[0],
+                "Python": platform.python_version(),
+            },
+        )
+        environment = _environment(opened, settings, as_of)
+        secrets = [s for s in (opened.dsn.get_secret_value(), opened.target.password) if s]
+    executed, failure = _execute(node, file.stem, values, environment, cell_timeout, progress)
+    executed = _without(executed, secrets)
+    result = _conclude(result, executed, failure and Failure(**_without(vars(failure), secrets)))
+    return Published(_publish(settings.site, declared, executed, result, as_of), result)
+
+
+def find(notebook: str) -> Path:
+    """The file of a notebook given by name or path.
+
+    Raises
+    ------
+    CapacityError
+        If there is none; it names those that there are.
+    """
+    if notebook.endswith(".ipynb") and Path(notebook).is_file():
+        return Path(notebook)
+    files = {file.stem: file for file in resources.path("notebooks").glob("*.ipynb")}
+    if notebook in files:
+        return files[notebook]
+    raise CapacityError(f"There is no notebook {notebook!r}", f"Choose {', '.join(sorted(files))}, or an .ipynb file.")
+
+
+def _load(file: Path) -> NotebookNode:
+    try:
+        return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call,no-any-return]
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        raise CapacityError(f"{file} is no notebook that can be read: {str(error).splitlines()[0]}") from error
+
+
+def _moment(given: Value, settings: Settings) -> datetime:
+    if given is None:
+        return settings.as_of or datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(str(given))
+    except ValueError:
+        raise CapacityError(f"as_of {given!r} is no time", "Write it as 2026-11-01 or 2026-11-01T06:00:00Z.") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _named(opened: vault.Vault, tenant: str) -> tuple[str, str]:
+    """A tenant's own key, and what to call it; ALL and SYSTEM as they are."""
+    key = opened.tenant(tenant)
+    if key is None:
+        return tenant, "All tenants and the system" if tenant == vault.ALL else "The system as a whole"
+    known = opened.tenants().set_index("tenant_hk").loc[key]
+    name, business_key = known["tenant_name"], str(known["tenant_bk"])
+    if units.missing(name) or name == business_key:
+        return business_key, business_key
+    return business_key, f"{name} ({business_key})"
+
+
+def _environment(opened: vault.Vault, settings: Settings, as_of: datetime) -> dict[str, str]:
+    dsn = opened.dsn.get_secret_value()
+    return {
+        **os.environ,
+        **({"CAPACITY_DSN": dsn} if dsn else {}),
+        "CAPACITY_AS_OF": as_of.isoformat(),
+        "CAPACITY_TIMEZONE": settings.timezone,
+    }
+
+
+class _Watch:
+    """Follows a run: which cell it is at, and the notebook as far as it got."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.notebook: NotebookNode | None = None
+        self.cell = 0
+
+    def start(self, notebook: NotebookNode, cell: int) -> None:
+        self.notebook, self.cell = notebook, cell
+        if self._progress:
+            self._progress(cell, len(notebook.cells), _section(notebook, cell))
+
+
+class _Client(PapermillNotebookClient):
+    """papermill's client, telling where it is and giving the kernel its environment."""
+
+    watch: _Watch
+    environment: dict[str, str]
+
+    def start_new_kernel(self, **kwargs: Any) -> None:
+        if os.name == "posix":
+            self.km.transport = "ipc"  # sockets that other accounts of this machine cannot listen to
+        # What the notebook writes to stderr is among its outputs; the kernel's own log is nobody's reading.
+        super().start_new_kernel(env=self.environment, stderr=subprocess.DEVNULL, **kwargs)
+
+    def execute_cell(self, cell: NotebookNode, index: int, *args: Any, **kwargs: Any) -> Any:
+        self.watch.start(self.nb, index)
+        return super().execute_cell(cell, index, *args, **kwargs)
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]
+    """papermill's engine with our client, so that a run can be followed and its environment is its own."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: NotebookExecutionManager,
+        kernel_name: str,
+        *,
+        watch: _Watch,
+        environment: dict[str, str],
+        execution_timeout: int,
+        start_timeout: int = 60,
+        **_: Any,
+    ) -> None:
+        client = _Client(nb_man, timeout=execution_timeout, startup_timeout=start_timeout, kernel_name=kernel_name)
+        client.watch, client.environment = watch, environment
+        watch.notebook = nb_man.nb
+        client.execute()
+
+
+papermill_engines.register(_ENGINE, _Engine)
+
+
+def _execute(
+    node: NotebookNode,
+    name: str,
+    values: Mapping[str, Value],
+    environment: dict[str, str],
+    cell_timeout: int,
+    progress: Progress | None,
+) -> tuple[NotebookNode, Failure | None]:
+    """Run a notebook; its state at the end, and where it failed if it did. Judged by exceptions and outputs alone."""
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    watch = _Watch(progress)
+    failure = None
+    with tempfile.TemporaryDirectory(prefix="capacity-report-") as scratch:
+        try:
+            papermill.execute_notebook(
+                copy.deepcopy(node),
+                None,
+                parameters=dict(values),
+                engine_name=_ENGINE,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                cwd=scratch,
+                execution_timeout=cell_timeout,
+                watch=watch,
+                environment=environment,
+            )
+        except PapermillExecutionError as error:
+            failure = f"{error.ename}: {error.evalue}"
+        except Exception as error:  # noqa: BLE001 -- a kernel may die in any way; each is this report's failure
+            failure = f"{type(error).__name__}: {_first_line(error)}"
+    executed = watch.notebook or copy.deepcopy(node)
+    executed.cells = [c for c in executed.cells if not _MARKERS & set(c.metadata.get("tags", []))]
+    stopped = next((i for i, c in enumerate(executed.cells) if _error(c)), None)
+    if failure is None and stopped is None:
+        if progress:
+            progress(len(executed.cells), len(executed.cells), "")
+        return executed, None
+    at = watch.cell if stopped is None else stopped
+    said = failure or _error(executed.cells[at]) or "the notebook failed"
+    executed.cells = executed.cells[: at + 1]
+    return executed, Failure(name, at + 1, _section(executed, at), units.plain(said, 600))
+
+
+def _error(cell: NotebookNode) -> str | None:
+    for output in cell.get("outputs", []):
+        if output.output_type == "error":
+            return f"{output.ename}: {output.evalue}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), "no message")
+
+
+def _section(notebook: NotebookNode, cell: int) -> str:
+    """The heading under which a cell stands."""
+    for earlier in reversed(notebook.cells[: cell + 1]):
+        if earlier.cell_type == "markdown":
+            headings = [line.lstrip("# ").strip() for line in earlier.source.splitlines() if line.startswith("#")]
+            if headings:
+                return str(headings[-1])
+    return ""
+
+
+def _without(found: Any, secrets: list[str]) -> Any:
+    """`found` with every secret in its texts blotted out."""
+    if isinstance(found, str):
+        for secret in secrets:
+            found = found.replace(secret, "***")
+        return found
+    if isinstance(found, dict):
+        cleaned = {key: _without(value, secrets) for key, value in found.items()}
+        return NotebookNode(cleaned) if isinstance(found, NotebookNode) else cleaned
+    if isinstance(found, list | tuple):
+        return [_without(value, secrets) for value in found]
+    return found
+
+
+def _conclude(result: Result, executed: NotebookNode, failure: Failure | None) -> Result:
+    """`result` with what the notebook published, or with its failure."""
+    found = published_in(executed)
+    if failure is None and found is None:
+        failure = Failure(result.notebook, None, "", "the notebook ended without publishing a result")
+    if failure is not None:
+        return replace(result, verdict="failed", headline=f"Failed: {failure.error}", failure=failure)
+    assert found is not None
+    return replace(
+        result,
+        verdict=found.verdict,
+        headline=found.headline,
+        kpis=found.kpis,
+        data_as_of=found.data_as_of,
+        simulated=found.simulated,
+    )
+
+
+def _publish(root: Path, declared: list[Parameter], executed: NotebookNode, result: Result, as_of: datetime) -> Path:
+    defaults = {p.name: p.default for p in declared}
+    others = {k: v for k, v in result.parameters.items() if k not in ("tenant", "as_of") and v != defaults[k]}
+    place = site.folder(result.notebook, result.tenant, pd.Timestamp(as_of).to_pydatetime(), others)
+    files = {
+        "notebook.ipynb": nbformat.writes(executed),  # type: ignore[no-untyped-call]
+        "index.html": render.page(executed, result, {p.name: p.description for p in declared}),
+        "result.json": result.to_json(),
+    }
+    with site.locked(root):
+        site.put(root, place, files)
+        index.write(root)
+    return root / place / "index.html"

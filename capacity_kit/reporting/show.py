@@ -1,0 +1,163 @@
+"""What a notebook shows: sentences, tables and figures, with every value escaped.
+
+Each call displays one thing as HTML and as plain text, so that a notebook reads well in Jupyter, a rendered
+report needs nothing else, and a comparison of outputs compares the words of a figure too.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from capacity_kit import units
+from capacity_kit.plots import Plot
+
+_MOODS: Final = {
+    "ok": "good",
+    "yes": "good",
+    "met": "good",
+    "optimal": "good",
+    "fired": "good",
+    "normal": "good",
+    "not needed": "neutral",
+    "warning": "attention",
+    "watch": "attention",
+    "due": "attention",
+    "increase_threshold": "attention",
+    "decrease_threshold": "attention",
+    "critical": "bad",
+    "failed": "bad",
+    "missed": "bad",
+    "missing": "bad",
+    "did not fire": "bad",
+    "unknown": "unknown",
+    "not known": "unknown",
+    "not decided": "unknown",
+    "for a person": "neutral",
+}
+
+_LONG: Final = 36
+"""Characters from which on a cell keeps some width on a narrow screen."""
+
+
+def say(*sentences: str) -> None:
+    """A paragraph made from values: shown as it is, never read as markup."""
+    text = " ".join(sentences)
+    _display(text, f"<p>{escape(text)}</p>")
+
+
+def items(lines: Sequence[str], empty: str) -> None:
+    """A list, one line each; `empty` where there is none."""
+    if not lines:
+        say(empty)
+        return
+    _display(
+        "\n".join(f"- {line}" for line in lines), "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in lines) + "</ul>"
+    )
+
+
+def table(
+    frame: pd.DataFrame,
+    caption: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    figures: Sequence[str] = (),
+    verdicts: Sequence[str] = (),
+    top: int = 50,
+    empty: str = "Nothing to show.",
+) -> None:
+    """A table with a caption, its figures aligned, its verdicts said in a word and a colour.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Texts and numbers, ready to be read; a missing value is shown as a dash.
+    caption : str
+        What the table shows, with its units.
+    columns : mapping, optional
+        Column name to heading, in the order to show; all columns under their names when left out.
+    figures : sequence of str
+        Columns to align to the right.
+    verdicts : sequence of str
+        Columns to mark by what they say.
+    top : int
+        Rows shown; the count of the rest is stated under the table.
+    empty : str
+        What to say when there is no row.
+    """
+    columns = columns or {str(name): str(name) for name in frame.columns}
+    if frame.empty:
+        _display(f"{caption}: {empty}", f"<p>{escape(empty)}</p>")
+        return
+    shown = frame.head(top)
+    rest = len(frame) - len(shown)
+    more = f"{rest} more {'rows are' if rest > 1 else 'row is'} not shown." if rest else ""
+    side = {name: ' class="figure"' if name in figures else "" for name in columns}
+    head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
+    rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
+    body = "".join("<tr>" + "".join(_td(t, n in figures, n in verdicts) for n, t in row.items()) + "</tr>" for row in rows)
+    note = f'<p class="more">{more}</p>' if more else ""
+    html = (
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
+        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+    )
+    plain = "\n".join(" | ".join(row.values()) for row in rows)
+    _display(f"{caption}\n{' | '.join(columns.values())}\n{plain}\n{more}".rstrip(), html)
+
+
+def _cell(value: Any) -> str:
+    if units.missing(value):
+        return units.DASH
+    return units.number(value, 6) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _td(text: str, figure: bool, verdict: bool) -> str:
+    if verdict:
+        mood = _MOODS.get(text.lower(), "neutral")
+        return f'<td><span class="mark {mood}">{escape(text)}</span></td>'
+    kind = ' class="figure"' if figure else ' class="long"' if len(text) > _LONG else ""
+    return f"<td{kind}>{escape(text)}</td>"
+
+
+def figure(plot: Plot, caption: str = "") -> None:
+    """A figure with its alt text, sharp on any screen.
+
+    Parameters
+    ----------
+    plot : Plot
+        From `capacity_kit.plots`.
+    caption : str
+        A sentence under it.
+    """
+    drawn = plot.ax.figure
+    assert isinstance(drawn, Figure)
+    data, width, height = png(drawn)
+    metadata = {"alt": plot.alt, "caption": caption, "width": width, "height": height}
+    display(  # type: ignore[no-untyped-call]
+        {"image/png": data, "text/plain": f"[figure] {plot.alt}"}, raw=True, metadata={"image/png": metadata}
+    )
+
+
+def png(drawn: Figure) -> tuple[bytes, int, int]:
+    """A figure as a small PNG at twice the size it is shown in, with that size in CSS pixels."""
+    raw = io.BytesIO()
+    with warnings.catch_warnings():
+        # Names may hold characters that the font lacks; the alt text has them all.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        drawn.savefig(raw, format="png", dpi=200)
+    image = Image.open(raw).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    packed = io.BytesIO()
+    image.save(packed, format="PNG", optimize=True)
+    return packed.getvalue(), image.width // 2, image.height // 2
+
+
+def _display(plain: str, html: str) -> None:
+    display({"text/html": html, "text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]

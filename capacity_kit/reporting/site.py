@@ -1,0 +1,131 @@
+"""Where published reports live, and how they get there whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from capacity_kit.errors import CapacityError
+
+_UNFINISHED: Final = ".unfinished-"
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$")
+
+
+def slug(label: str) -> str:
+    """A name as one safe part of a path; different names give different parts.
+
+    Letters, digits and dashes stay. Whatever had to be changed is told apart by a digest of the name, so that
+    neither ``a/b`` and ``a b`` nor, where case is ignored, ``Acme`` and ``acme`` meet.
+    """
+    safe = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:48]
+    if safe == label and not _RESERVED.match(safe):
+        return safe
+    return f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:10]}".lstrip("-")
+
+
+def tenant_folder(tenant: str) -> str:
+    """The folder of a tenant's reports; ALL and SYSTEM stand beside the tenants, whatever those are called."""
+    return {"ALL": "_all", "SYSTEM": "_system"}.get(tenant, slug(tenant))
+
+
+def folder(notebook: str, tenant: str, as_of: datetime, others: Mapping[str, Any]) -> Path:
+    """Where a report goes: ``<notebook>/<tenant>/<time>``.
+
+    Parameters
+    ----------
+    notebook, tenant : str
+        What was run, for whom.
+    as_of : datetime
+        For which moment (UTC).
+    others : mapping
+        Parameters that differ from their defaults: a report on something else is another report.
+    """
+    stamp = as_of.strftime("%Y-%m-%dT%H%M%SZ")
+    if others:
+        stamp += "-" + hashlib.sha256(json.dumps(others, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return Path(slug(notebook), tenant_folder(tenant), stamp)
+
+
+@contextmanager
+def locked(site: Path) -> Iterator[None]:
+    """Hold the site for one writer at a time, and clear away what a killed one left unfinished.
+
+    Raises
+    ------
+    CapacityError
+        If the site cannot be written.
+    """
+    with _explained(site):
+        site.mkdir(parents=True, exist_ok=True)
+        with (site / ".lock").open("w") as lock:
+            _lock(lock.fileno())
+            for left in site.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has none: one writer at a time is then up to its scheduler
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def put(site: Path, place: Path, files: Mapping[str, str]) -> None:
+    """Write a folder of files, all or none of them; call it while the site is `locked`.
+
+    They are first written whole beside their place. A folder that is there already has its files replaced one
+    by one, so that a reader always finds a complete one.
+    """
+    staged = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site))
+    try:
+        for name, text in files.items():
+            _write(staged / name, text)
+        target = site / place
+        if target.is_dir():
+            for name in files:
+                os.replace(staged / name, target / name)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.chmod(0o755)
+            os.rename(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def put_file(site: Path, name: str, text: str) -> None:
+    """Write one file at the site's top, whole or not at all."""
+    staged = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site))
+    try:
+        _write(staged / name, text)
+        os.replace(staged / name, site / name)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _explained(site: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CapacityError(
+            f"The report cannot be written to {site}: {error.strerror or error}",
+            "Free some space there or choose another folder with CAPACITY_SITE; nothing was published.",
+        ) from error
