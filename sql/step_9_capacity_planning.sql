@@ -468,9 +468,10 @@ DECLARE
     v_in_place text[] := capacity_ops.in_place(TG_TABLE_NAME);
     v_old jsonb := to_jsonb(OLD) - v_in_place;
 BEGIN
-    IF TG_TABLE_NAME = 'capacity_threshold_s' AND NEW.unit = 'percent'
-       AND NEW.threshold_percentage IS DISTINCT FROM OLD.threshold_percentage THEN
-        NEW.threshold_value := NEW.threshold_percentage;
+    IF TG_TABLE_NAME = 'capacity_threshold_s' THEN  -- apart, since the other tables have no such fields
+        IF NEW.unit = 'percent' AND NEW.threshold_percentage IS DISTINCT FROM OLD.threshold_percentage THEN
+            NEW.threshold_value := NEW.threshold_percentage;
+        END IF;
     END IF;
     IF v_old = to_jsonb(NEW) - v_in_place THEN
         RETURN NEW;  -- closing a row, or a counter
@@ -1095,7 +1096,7 @@ RETURNS TABLE (resource_type varchar, current_usage numeric, capacity numeric, u
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    v_at timestamptz := clock_timestamp();
+    v_at timestamptz;
     v_recording boolean;
     v_server bigint := capacity_ops.server_identifier();
     v_own bigint[] := capacity_ops.own_servers();
@@ -1113,6 +1114,7 @@ BEGIN
         RETURN;
     END IF;
     v_recording := capacity_ops.begin_recording('capture');
+    v_at := clock_timestamp();  -- after the wait, so that captures follow each other in time as they do in effect
     IF v_server IS NULL THEN
         RAISE NOTICE 'measurements are recorded without the server''s identifier: this role may not call pg_control_system()';
     ELSE
