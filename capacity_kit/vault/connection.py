@@ -25,6 +25,8 @@ from capacity_kit.vault import embedded, queries
 OLDEST: Final = 14
 """The oldest PostgreSQL that the workbench runs on."""
 
+_secrets: set[str] = set()
+
 _NAMES_A_SERVER: Final = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
 _HOW_TO_NAME: Final = (
     "Name a server by --dsn, CAPACITY_DSN or libpq's variables, or start a private one: capacity up."
@@ -115,6 +117,8 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
     on_notice
         Called with each NOTICE or WARNING that the server sends.
     """
+    if target.password:
+        _secrets.add(target.password)
 
     def connect() -> psycopg.Connection:
         defaults = {"application_name": "capacity-kit", "connect_timeout": 10}
@@ -216,10 +220,18 @@ _CONNECTION_FAILURES: Final = (
 )
 
 
-def redact(text: str, target: Target | None) -> str:
+def redact(text: str, target: Target) -> str:
     """Return a text with the target's password blotted out."""
-    password = target.password if target else None
-    return text.replace(password, "***") if password else text
+    if target.password:
+        _secrets.add(target.password)
+    return redact_all(text)
+
+
+def redact_all(text: str) -> str:
+    """Return a text with every password blotted out that this process connected, or tried to connect, with."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def require_version(version: int) -> None:

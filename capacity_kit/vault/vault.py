@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -18,9 +17,10 @@ from sqlalchemy import Connection, CursorResult, exc
 
 from capacity_kit import settings
 from capacity_kit.errors import CapacityError
-from capacity_kit.vault import connection, frames, queries
+from capacity_kit.vault import connection, frames, load, queries
 from capacity_kit.vault import deploy as deployment
 from capacity_kit.vault.deploy import SchemaState
+from capacity_kit.vault.load import Loaded
 
 ALL: Final = "ALL"
 SYSTEM: Final = "SYSTEM"
@@ -159,6 +159,11 @@ class Vault:
         with self.transaction():
             return self._run(name, parameters).rowcount
 
+    def load(self, batches: Iterable[pd.DataFrame], record_source: str, **options: Any) -> Loaded:
+        """Store measurements, all of them or none; see :func:`capacity_kit.vault.load.load` for the options."""
+        with self.transaction() as opened:
+            return load.load(opened, batches, record_source, **options)
+
     def script(self, statements: str) -> None:
         """Run a file of statements as it stands, in the open transaction or in one of its own."""
         with self.transaction() as opened:
@@ -259,6 +264,64 @@ class Vault:
             system_only=tenant == SYSTEM,
         )
 
+    def analyze_history(
+        self,
+        tenant: str = ALL,
+        as_of: datetime | str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> pd.DataFrame:
+        """Analyse as if it had been done on the first of each month since measuring began, and at ``as_of``.
+
+        So a fresh import has forecasts that can be held against what then came. Months that were already
+        analysed from the same measurements leave no second version.
+
+        Parameters
+        ----------
+        tenant
+            ALL, SYSTEM or one tenant.
+        as_of
+            The last time to look from (default: ``CAPACITY_AS_OF``, else now).
+        progress
+            Told how many of how many are done.
+
+        Returns
+        -------
+        DataFrame
+            The last analysis, as ``analyze`` returns it.
+        """
+        origins = self.read(
+            "analysis_origins",
+            tenant=self.tenant(tenant),
+            system_only=tenant == SYSTEM,
+            as_of=self.as_of(as_of),
+        )["origin"].tolist()
+        if not origins:
+            return self.analyze(tenant, as_of=as_of)
+        for done, origin in enumerate(origins, 1):
+            analysed = self.analyze(tenant, as_of=origin.to_pydatetime())
+            if progress:
+                progress(done, len(origins))
+        return analysed
+
+    def status(self, tenant: str = ALL, as_of: datetime | str | None = None) -> pd.DataFrame:
+        """Tell what runs out next; what cannot be judged (stale, capacity unknown) comes first.
+
+        Parameters
+        ----------
+        tenant
+            ALL, SYSTEM or one tenant.
+        as_of
+            Look at the measurements as they stood then (default: ``CAPACITY_AS_OF``, else now).
+
+        Returns
+        -------
+        DataFrame
+            A row a resource; see ``sql/queries/status.sql``.
+        """
+        return self.read(
+            "status", tenant=self.tenant(tenant), as_of=self.as_of(as_of), system_only=tenant == SYSTEM
+        )
+
     def evaluate(self, tenant: str = ALL, as_of: datetime | str | None = None) -> pd.DataFrame:
         """Have the database judge each active threshold by the newest measurement.
 
@@ -327,6 +390,16 @@ class Vault:
         moment: pd.Timestamp = registered["valid_from"].iloc[0]
         return moment.to_pydatetime()
 
+    def unit_of(self, tenant: str, resource_type: str, resource_name: str) -> str | None:
+        """Return the unit that a resource is measured in; None when it was never measured."""
+        found = self.read(
+            "resource_unit",
+            tenant=self.tenant(tenant),
+            resource_type=resource_type,
+            resource_name=resource_name,
+        )
+        return None if found.empty else str(found["unit"].iloc[0])
+
     def run_analysis(self, tenant: str = ALL) -> None:
         """Run the platform's daily procedure, which also makes the default thresholds that are missing."""
         self.execute("run_capacity_analysis", tenant=self.tenant(tenant))
@@ -344,11 +417,6 @@ class Vault:
                     f"{moment!r} is not a time", "Write it as 2026-11-01 or 2026-11-01T12:00:00Z."
                 ) from None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-    @cached_property
-    def state(self) -> SchemaState:
-        """What stood in the database when first asked."""
-        return self.inspect()
 
     def _run(self, name: str, parameters: dict[str, Any]) -> CursorResult[Any]:
         assert self._open is not None

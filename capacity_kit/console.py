@@ -1,0 +1,101 @@
+"""How the command line speaks: tables for people, JSON and tabs for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from capacity_kit import units
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+_COLOURS = {
+    "CRITICAL": "bold red",
+    "failed": "bold red",
+    "WARNING": "yellow",
+    "STALE": "yellow",
+    "UNKNOWN": "yellow",
+    "attention": "yellow",
+    "NORMAL": "green",
+    "ok": "green",
+}
+
+
+class Tell(Protocol):
+    """Says how much of a long work is done, what is being done, and of how much."""
+
+    def __call__(self, done: float, doing: str | None = None, of: float | None = None) -> None:
+        """Tell."""
+
+
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a frame, by name."""
+    return iter(frame.itertuples())
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    """Print a table; on a pipe, its cells separated by tabs. Names are data: nothing in them is markup."""
+    cells = [["" if units.missing(cell) else units.plain(cell, 160) for cell in line] for line in lines]
+    if not out.is_terminal:
+        for line in (list(header), *cells):
+            out.print("\t".join(line))
+        return
+    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for line in cells:
+        shown.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
+    out.print(shown, soft_wrap=False)
+
+
+def as_json(answer: Any) -> None:
+    """Print an answer as JSON: frames as lists of records, times in ISO 8601, what is unknown as null."""
+    if isinstance(answer, pd.DataFrame):
+        answer = json.loads(answer.to_json(orient="records", date_format="iso", double_precision=15))
+    out.print(json.dumps(answer, default=_plain, indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def progress(what: str, total: float | None = None, *, shown: bool = True) -> Iterator[Tell]:
+    """Show a bar on a terminal's stderr; without a total, only that work goes on.
+
+    Yields
+    ------
+    Tell
+        What the work calls as it goes.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
+        task = bar.add_task(what, total=total)
+
+        def tell(done: float, doing: str | None = None, of: float | None = None) -> None:
+            bar.update(
+                task, completed=done, total=of or total, description=f"{what}: {doing}" if doing else what
+            )
+
+        yield tell
