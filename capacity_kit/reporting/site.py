@@ -23,11 +23,11 @@ _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$")
 def slug(label: str) -> str:
     """A name as one safe part of a path; different names give different parts.
 
-    Letters, digits and dashes stay. Whatever had to be changed is told apart by a digest of the name, so that
+    Small letters, digits, dashes and inner underscores stay. Whatever had to be changed is told apart by a digest of the name, so that
     neither ``a/b`` and ``a b`` nor, where case is ignored, ``Acme`` and ``acme`` meet.
     """
-    safe = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:48]
-    if safe == label and not _RESERVED.match(safe):
+    safe = re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-_")[:48]
+    if safe and safe == label and not _RESERVED.match(safe):
         return safe
     return f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:10]}".lstrip("-")
 

@@ -1,0 +1,95 @@
+"""What a notebook works with: the database, whose resources, as of when; and what its reader must be told of the data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from capacity_kit import settings, units, vault
+from capacity_kit.reporting.result import Kpi, State, publish
+
+
+class Study:
+    """One report's view of the data; every query is about the same tenants at the same moment.
+
+    Parameters
+    ----------
+    tenant : str
+        ALL, SYSTEM, a tenant's business key, or the hex of its hash key.
+    as_of : str, optional
+        ISO 8601; None: ``CAPACITY_AS_OF``, else now.
+    dsn : str, optional
+        See `capacity_kit.vault.open`; None in every notebook, which has it from its environment.
+
+    Attributes
+    ----------
+    vault : Vault
+        The open database.
+    tenant, scope : str
+        As asked, and as queries want it: ALL, SYSTEM or the hex of the tenant's key.
+    as_of : Timestamp
+        UTC.
+    timezone : str
+        The reader's.
+    data_as_of, simulated : str
+        When the newest measurement was taken, and what of the data is simulated, in words; empty when nothing is.
+    resources, stale : int
+        Resources measured at all, and those whose newest measurement is older than three intervals.
+    """
+
+    def __init__(self, tenant: str = vault.ALL, as_of: str | None = None, dsn: str | None = None) -> None:
+        self.vault = vault.open(dsn)
+        self.tenant = tenant
+        self.scope = self.vault.tenant(tenant) or tenant
+        self.as_of = pd.Timestamp(self.vault.as_of(as_of) or datetime.now(UTC))
+        self.timezone = settings.load().timezone
+        rests_on = self.read("report_provenance").iloc[0]
+        self.resources = int(rests_on["resources"])
+        self.stale = int(rests_on["stale_resources"])
+        self.data_as_of = "" if not self.resources else units.at(rests_on["newest"], self.timezone)
+        self.simulated = _simulated(rests_on)
+
+    def read(self, name: str, **parameters: Any) -> pd.DataFrame:
+        """The rows of a named query about this study's tenants and moment."""
+        return self.vault.read(name, scope=self.scope, as_of=self.as_of.to_pydatetime(), **parameters)
+
+    def analyze(self, resource_type: str = vault.ALL, days: int = 30) -> pd.DataFrame:
+        """The growth analysis as of this study's moment, recorded nowhere: a report changes nothing that it reports.
+
+        Returns
+        -------
+        DataFrame
+            The columns of `Vault.analyze`; ``tenant`` is the tenant's name, ``resource`` the hub's key.
+        """
+        with self.vault.transaction(rollback=True):
+            return self.vault.analyze(self.tenant, resource_type, days, self.as_of.to_pydatetime())
+
+    def history(self, resources: list[str], days: int, points: int = 1600) -> pd.DataFrame:
+        """Measurements of resources over the last `days` days, each with the capacity of its time.
+
+        Returns
+        -------
+        DataFrame
+            ``resource``, ``resource_type``, ``resource_name``, ``unit``, ``measured_at``, ``value``, ``capacity``,
+            ``utilization`` (percent); at most `points` rows a resource, oldest first.
+        """
+        found = self.read("report_history", resources=list(resources), days=days, points=points)
+        return found.assign(utilization=100 * found["value"] / found["capacity"])
+
+    def publish(self, verdict: State, headline: str, kpis: list[Kpi]) -> None:
+        """Publish, saying what the data are."""
+        publish(verdict, headline, kpis, data_as_of=self.data_as_of, simulated=self.simulated)
+
+
+def _simulated(rests_on: pd.Series[Any]) -> str:
+    resources, made_up = int(rests_on["resources"]), int(rests_on["simulated_resources"])
+    if not made_up:
+        return ""
+    if made_up == resources:
+        return "Every measurement in this report comes from a simulation; none of it was measured."
+    names = rests_on["simulated_tenants"]
+    shown = ", ".join(units.plain(n, 40) for n in (names or [])[:5])
+    more = f" and {len(names) - 5} more" if names and len(names) > 5 else ""
+    return f"{made_up} of {resources} resources here come from a simulation: {shown}{more}."

@@ -1,0 +1,151 @@
+"""Reports arrive whole or not at all, in places that no name can lead astray."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import index, site
+from capacity_kit.reporting.result import Kpi, Result
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+EVIL = '<script>alert("x")</script>'
+
+
+@pytest.mark.parametrize(
+    "name", [EVIL, "../../etc/passwd", "a/b", "a b", "CON", "", ".", "..", "ü" * 300, "-", "x\x00y", "Acme", "_all"]
+)
+def test_a_slug_is_one_harmless_part_of_a_path(name):
+    made = site.slug(name)
+    assert made
+    assert len(made) <= 60
+    assert not set(made) - set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert made not in ("con", "nul")
+
+
+def test_names_that_look_alike_stay_apart():
+    names = ["a/b", "a b", "a-b", "A-B", "a--b", "all", "ALL", "_all", "system", "SYSTEM", "con", "CON"]
+    folders = {site.tenant_folder(name) for name in names}
+    assert len(folders) == len(names)
+    assert len({f.lower() for f in folders}) == len(names)
+
+
+def test_a_plain_name_stays_readable():
+    assert site.folder("growth_analysis", "harbour", NOW, {}).as_posix() == "growth_analysis/harbour/2026-11-01T000000Z"
+
+
+def test_other_parameters_make_another_report():
+    places = {site.folder("n", "t", NOW, others) for others in ({}, {"days": 60}, {"resource_type": "STORAGE"})}
+    assert len(places) == 3
+
+
+def publish(root: Path, result: Result, **more: str) -> Path:
+    place = site.folder(result.notebook, result.tenant, datetime.fromisoformat(result.as_of), {})
+    with site.locked(root):
+        site.put(root, place, {"index.html": "<p>page</p>", "result.json": result.to_json(), **more})
+        index.write(root)
+    return root / place
+
+
+def found(**changes: object) -> Result:
+    facts = {
+        "verdict": "ok",
+        "headline": "All is well.",
+        "kpis": (Kpi("Runway", "12 days", "bad"),),
+        "notebook": "growth_analysis",
+        "title": "Growth analysis",
+        "tenant": "harbour",
+        "tenant_label": "Harbour (harbour)",
+        "as_of": NOW.isoformat(),
+    }
+    return Result(**{**facts, **changes})
+
+
+def test_a_result_survives_its_file(tmp_path):
+    result = found(parameters={"days": 30}, versions={"Python": "3.11"})
+    folder = publish(tmp_path, result)
+    assert Result.read(folder / "result.json") == result
+
+
+def test_the_index_lists_what_is_there_and_escapes_every_name(tmp_path):
+    publish(tmp_path, found())
+    publish(tmp_path, found(tenant=EVIL, tenant_label=EVIL, title=EVIL, headline=EVIL, verdict="at risk", simulated=EVIL))
+    publish(tmp_path, found(tenant="lights", tenant_label="Lights", verdict="failed", headline="Failed: ZeroDivisionError"))
+    html = (tmp_path / "index.html").read_text()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 4
+    assert "3 reports published" in html
+    assert html.index("Failed: ZeroDivisionError") < html.index("All is well."), "what needs attention comes first"
+    for place in ("growth_analysis", "harbour", "lights"):
+        assert place in html
+
+
+def test_the_newest_report_comes_first_and_alone_asks_for_attention(tmp_path):
+    publish(tmp_path, found(verdict="at risk", headline="Old trouble."))
+    publish(tmp_path, found(as_of="2026-12-01T00:00:00+00:00", headline="All is well again."))
+    html = (tmp_path / "index.html").read_text()
+    assert "None of the latest needs attention" in html
+    assert html.index("All is well again.") < html.index("Old trouble.")
+
+
+def test_publishing_again_replaces(tmp_path):
+    folder = publish(tmp_path, found())
+    assert publish(tmp_path, found(headline="New.")) == folder
+    assert json.loads((folder / "result.json").read_text())["headline"] == "New."
+    assert "1 report published" in (tmp_path / "index.html").read_text()
+
+
+def test_what_is_no_report_is_left_out_of_the_index(tmp_path):
+    folder = publish(tmp_path, found())
+    for name, text in {"a": "{", "b": "{}", "c": '{"verdict": "fine", "headline": ""}'}.items():
+        place = folder.parent / name
+        place.mkdir()
+        (place / "result.json").write_text(text)
+        (place / "index.html").write_text("")
+    assert len(index.entries(tmp_path)) == 1
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+    left = tmp_path / ".unfinished-abc"
+    left.mkdir(parents=True)
+    (left / "index.html").write_text("half")
+    publish(tmp_path, found())
+    assert not left.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "growth_analysis", "index.html"]
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import site
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+root = Path(sys.argv[1])
+try:
+    with site.locked(root):
+        site.put(root, Path("n/t/when"), {"result.json": "{}", "index.html": "x" * 100_000})
+except CapacityError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs file size limits")
+def test_a_disk_without_room_is_told_in_one_line_and_nothing_is_published(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_site_that_cannot_be_made_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CapacityError, match="cannot be written"):
+        publish(tmp_path / "file" / "site", found())
