@@ -4,7 +4,7 @@ One row is one measurement:
 
 =================  ==========================================================================
 measured_at        when, as UTC (``datetime64[us, UTC]``)
-tenant             whose: hex of ``tenant_hk``, or ``None`` for the system as a whole
+tenant             whose: hex of ``tenant_hk``; missing (None, NaN): the system as a whole
 resource_type      what kind of resource, such as ``STORAGE``
 resource_name      which one of its kind
 value              how much of it was in use, in ``unit`` (float)
