@@ -1,0 +1,102 @@
+"""A page stands alone: no code, no script, no address, and nothing of what a tenant wrote is markup."""
+
+from __future__ import annotations
+
+
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from capacity_kit.reporting import render
+from capacity_kit.reporting.result import MIME, Failure, Kpi, Result
+
+EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def shown(*outputs: dict, source: str = "secret_code()") -> object:
+    return new_code_cell(source, execution_count=1, outputs=[new_output("display_data", **output) for output in outputs])
+
+
+def assert_harmless(html: str) -> None:
+    for element in BeautifulSoup(html, "html.parser").find_all(True):
+        assert element.name not in ("script", "iframe", "object", "embed", "form", "base")
+        assert not [name for name in element.attrs if name.startswith("on")]
+        for name in ("src", "href", "srcset", "action"):
+            assert element.get(name, "#").startswith(("#", "data:")), element
+
+
+def page(*cells: object, **facts: object) -> str:
+    result = Result(**{"verdict": "ok", "headline": "Fine.", "title": "Growth", "as_of": "2026-11-01T00:00:00+00:00", **facts})
+    return render.page(new_notebook(cells=[new_markdown_cell("# Growth\n\nOpening."), *cells]), result, {})
+
+
+def test_code_and_results_never_show():
+    html = page(shown({"data": {MIME: {"verdict": "ok"}, "text/html": "<p>cards</p>"}}))
+    assert "secret_code" not in html
+    assert "<p>cards</p>" not in html, "the cards stand in the header, once"
+
+
+@pytest.mark.parametrize("mime", ["text/html", "text/markdown", "text/plain"])
+def test_whatever_an_output_holds_cannot_run_or_load(mime):
+    html = page(shown({"data": {mime: EVIL + '<a href="https://example.org">x</a><p onclick="y()">z</p>'}}))
+    assert_harmless(html)
+    assert "<img" not in html
+
+
+def test_markdown_is_escaped_and_its_links_lead_nowhere():
+    html = page(new_markdown_cell(f"## {EVIL}\n\n{EVIL}\n\nGo [out](https://example.org) ![i](https://example.org/i.png)"))
+    assert_harmless(html)
+    assert "&lt;script&gt;" in html
+    assert ">out</a>" in html
+
+
+def test_names_are_escaped_in_every_part_of_the_header():
+    failure = Failure(EVIL, 3, EVIL, EVIL)
+    facts = {"title": EVIL, "tenant_label": EVIL, "headline": EVIL, "simulated": EVIL, "parameters": {EVIL: EVIL}}
+    for more in ({"kpis": (Kpi(EVIL, EVIL, "bad", EVIL),), "versions": {EVIL: EVIL}}, {"failure": failure, "verdict": "failed"}):
+        html = page(**facts, **more)
+        assert_harmless(html)
+        assert "<img" not in html
+
+
+def test_a_figure_keeps_its_alt_text_and_its_caption_escaped():
+    about = {"image/png": {"alt": EVIL + '" x="', "caption": EVIL, "width": 840, "height": 360}}
+    html = page(shown({"data": {"image/png": DOT, "text/plain": "[figure]"}, "metadata": about}))
+    assert_harmless(html)
+    (image,) = BeautifulSoup(html, "html.parser").find_all("img")
+    assert image["alt"] == EVIL + '" x="'
+    assert (image["width"], image["height"]) == ("840", "360")
+    assert "[figure]" not in html
+
+
+def test_one_h1_and_a_table_of_contents_that_resolves():
+    html = page(*(new_markdown_cell(f"## {name}\n\nText.") for name in ("History", "Runway", "Runway", "Läufe & <b>")))
+    assert html.count("<h1") == 1
+    links = [a["href"][1:] for a in BeautifulSoup(html, "html.parser").find_all("a")]
+    assert len(set(links)) == 5, "four headings and the skip link"
+    for link in links:
+        assert html.count(f'id="{link}"') == 1
+
+
+def test_a_failure_stands_on_top_with_its_cell_and_error():
+    html = page(
+        new_markdown_cell("## Later"),
+        verdict="failed",
+        failure=Failure("growth_analysis", 4, "History", "ZeroDivisionError: division by zero"),
+    )
+    assert html.index("not complete") < html.index("Contents")
+    for part in ("growth_analysis", "cell 4", "History", "ZeroDivisionError: division by zero"):
+        assert part in html
+
+
+def test_simulated_data_is_said_on_the_face():
+    assert "Simulated data." in page(simulated="Every measurement comes from a simulation.")
+    assert "Simulated data." not in page()
+
+
+def test_warnings_stay_out_and_printed_text_is_text():
+    cell = new_code_cell("", outputs=[new_output("stream", name="stderr", text="DeprecationWarning"), new_output("stream", name="stdout", text=EVIL)])
+    html = page(cell)
+    assert "DeprecationWarning" not in html
+    assert_harmless(html)
