@@ -125,6 +125,8 @@ def up(as_json: Json = False) -> None:
     """Start the embedded server, making it on the first call."""
     with console.progress("Starting the embedded server"):
         found = embedded.up()
+        with vault.open(found.dsn) as opened:
+            opened.execute("install_extensions")
     _tell_server(found, as_json)
 
 
@@ -365,6 +367,9 @@ def analyze(
             help="Also from the first of each month since measuring began, so that forecasts can be scored.",
         ),
     ] = False,
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="Also make the default thresholds that are missing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Analyse growth and record forecasts: how fast each resource grows, and when it is full."""
@@ -381,6 +386,8 @@ def analyze(
         else:
             with console.progress("Analysing"):
                 analysed = opened.analyze(tenant, resource_type, days, as_of)
+        if thresholds:
+            opened.make_thresholds(tenant)
     if as_json:
         console.as_json(analysed)
         return
@@ -427,9 +434,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
     if as_json:
         console.as_json(judged)
     elif judged.empty:
-        console.out.print(
-            "There are no thresholds. CALL capacity_planning.run_capacity_analysis(NULL, true) makes the defaults."
-        )
+        console.out.print("There are no thresholds; capacity analyze --thresholds makes the defaults.")
     else:
         console.table(
             ["tenant", "threshold", "resource", "full", "threshold at", "verdict", "action"],

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from capacity_kit import vault
+from capacity_kit import cli, vault
 from capacity_kit.vault import embedded
 from capacity_kit.vault.embedded import Cluster
 
@@ -141,6 +141,22 @@ def server15() -> Iterator[Server]:
             yield _deployed(Server(cluster, 15))
         finally:
             cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def seeded(server18: Server) -> str:
+    """The connection string of a database that always holds the same: what the notebooks' outputs were made on.
+
+    Set ``CAPACITY_AS_OF`` to ``SEEDED_AS_OF`` to look at it. Read only: it is shared by all tests.
+    """
+    dsn = server18.dsn(embedded.DATABASE)
+    for command in (
+        ["deploy"],
+        ["simulate", "--seed", str(SEED), "--as-of", SEEDED_AS_OF],
+        ["analyze", "--history", "--thresholds", "--as-of", SEEDED_AS_OF],
+    ):
+        assert cli.main([*command, "--dsn", dsn]) == 0
+    return dsn
 
 
 @pytest.fixture(params=[pytest.param("server15", marks=pytest.mark.pg15), "server18"], ids=["pg15", "pg18"])

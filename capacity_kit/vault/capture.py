@@ -33,7 +33,7 @@ def capture(vault: Vault, tenant: str, host_metrics: Literal["auto", "yes", "no"
     vault
         An open vault.
     tenant
-        SYSTEM, one tenant, or ALL: the system and then every active tenant that is not simulated.
+        ALL, SYSTEM or one tenant; see :meth:`capacity_kit.vault.Vault.capture`.
     host_metrics
         Whether to measure this host too: ``auto`` when the server runs on it. Memory and processors that the
         server measured itself are not measured twice.
@@ -68,22 +68,10 @@ def _measure_host(vault: Vault, directory: Path | None, captured: pd.DataFrame) 
     measured = host.measure(directory, note=vault.notices.append)
     by_server = captured.loc[captured["tenant_hk"].isna(), "resource_type"]
     measured = measured[~measured["resource_type"].isin(by_server)]
+    if measured.empty:
+        return captured.iloc[:0]
     vault.load([measured], host.RECORD_SOURCE, method=host.METHOD, label="this host")
-    recorded = vault.read("status", tenant=None, as_of=None, system_only=True)
-    recorded = recorded.merge(measured[["resource_type", "resource_name"]])
-    return pd.DataFrame(
-        {
-            "tenant_hk": pd.Series([None] * len(recorded), dtype="str"),
-            "resource_type": recorded["resource_type"],
-            "resource_name": recorded["resource_name"],
-            "current_usage": recorded["usage"],
-            "capacity": recorded["capacity"],
-            "unit": recorded["unit"],
-            "utilization_percentage": recorded["utilization_percentage"],
-            "status": recorded["status"],
-            "measurement_method": host.METHOD,
-        }
-    )
+    return vault.read("recorded", record_source=host.RECORD_SOURCE, since=measured["measured_at"].min())
 
 
 def _register_storage(vault: Vault, directory: Path) -> None:

@@ -135,7 +135,7 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         connection.adapters.register_loader("numeric", FloatLoader)
         connection.adapters.register_loader("bytea", _HexLoader)
         if on_notice:
-            connection.add_notice_handler(lambda diagnostic: on_notice(diagnostic.message_primary or ""))
+            connection.add_notice_handler(lambda said: _pass_on(said, on_notice))
         with connection.transaction():
             connection.execute(str(queries.find("session", OLDEST)))
         return connection
@@ -145,11 +145,20 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
     )
 
 
+def _pass_on(said: psycopg.errors.Diagnostic, on_notice: Callable[[str], None]) -> None:
+    """Pass on what a routine raised, and warnings; not that something to be dropped was not there."""
+    if said.source_function == "exec_stmt_raise" or said.severity_nonlocalized == "WARNING":
+        on_notice(said.message_primary or "")
+
+
 class _HexLoader(Loader):
     """bytea as hex: keys are compared, joined and shown, never computed with."""
 
     def load(self, data: Buffer) -> str:
-        return bytes(ByteaLoader(self.oid).load(data)).hex()
+        raw = bytes(data)
+        if raw.startswith(rb"\x"):
+            return raw[2:].decode()
+        return bytes(ByteaLoader(self.oid).load(raw)).hex()  # the server's bytea_output is escape
 
 
 def unreachable(error: psycopg.Error, target: Target) -> CapacityError:

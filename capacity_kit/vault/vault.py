@@ -24,6 +24,8 @@ from capacity_kit.vault.load import Loaded
 
 ALL: Final = "ALL"
 SYSTEM: Final = "SYSTEM"
+CAPTURED: Final = "capacity_planning.capture"
+"""The record source of what the server measured itself."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class Vault:
         Parameters
         ----------
         tenant
-            SYSTEM, one tenant, or ALL: the system and then every active tenant that is not simulated.
+            ALL, SYSTEM or one tenant. With SYSTEM the tenants are recorded too, and not shown.
 
         Returns
         -------
@@ -226,13 +228,12 @@ class Vault:
             A row a resource: tenant_hk, resource_type, resource_name, current_usage, capacity, unit,
             utilization_percentage, status, measurement_method. What could not be measured is in ``notices``.
         """
-        if tenant == ALL:
-            known = self.tenants()
-            active = known.loc[known["is_active"] & ~known["is_simulated"], "tenant_hk"]
-            keys: list[str | None] = [None, *active]
-        else:
-            keys = [self.tenant(tenant)]
-        return pd.concat([self.read("capture", tenant=key) for key in keys], ignore_index=True)
+        with self.transaction():
+            captured = self.read("capture", tenant=self.tenant(tenant))
+            if tenant != ALL:
+                return captured
+            recorded = self.read("recorded", record_source=CAPTURED, since=None)
+            return captured if recorded.empty else recorded  # empty: another session was recording
 
     def analyze(
         self, tenant: str = ALL, resource_type: str = ALL, days: int = 30, as_of: datetime | str | None = None
@@ -400,9 +401,16 @@ class Vault:
         )
         return None if found.empty else str(found["unit"].iloc[0])
 
-    def run_analysis(self, tenant: str = ALL) -> None:
-        """Run the platform's daily procedure, which also makes the default thresholds that are missing."""
-        self.execute("run_capacity_analysis", tenant=self.tenant(tenant))
+    def make_thresholds(self, tenant: str = ALL) -> int:
+        """Make the default thresholds that are missing; return how many were made.
+
+        Parameters
+        ----------
+        tenant
+            ALL (the system and every active tenant), SYSTEM or one tenant.
+        """
+        made = self.read("default_thresholds", tenant=self.tenant(tenant), system_only=tenant == SYSTEM)
+        return int(made["made"].iloc[0])
 
     @staticmethod
     def as_of(moment: datetime | str | None) -> datetime | None:

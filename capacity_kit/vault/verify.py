@@ -99,7 +99,7 @@ def _extensions(catalog: pd.Series[Any]) -> Iterator[Check]:
             "pg_stat_statements",
             "attention",
             "available, not installed",
-            "CREATE EXTENSION pg_stat_statements;",
+            "As a superuser: CREATE EXTENSION pg_stat_statements",
         )
     else:
         yield Check(
@@ -165,7 +165,7 @@ def _data(vault: Vault) -> Iterator[Check]:
         )
     for name, to_do in (
         ("forecasts", "Run: capacity analyze, once there are 14 days of measurements"),
-        ("thresholds", "CALL capacity_planning.run_capacity_analysis(NULL, true);"),
+        ("thresholds", "Run: capacity analyze --thresholds"),
     ):
         count = int(data[name])
         yield Check(

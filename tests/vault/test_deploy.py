@@ -140,9 +140,10 @@ def test_every_step_writes_the_version_that_the_package_looks_for(pg):
 
 
 def test_a_file_that_is_not_one_transaction_is_refused(pg18, monkeypatch, tmp_path):
-    file = tmp_path / "step_9_half.sql"
+    file = tmp_path / "step_99_half.sql"
     file.write_text("BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nSELECT 1;\nCOMMIT;\n")
-    monkeypatch.setattr(deploy, "steps", lambda: [(9, file)])
+    steps = deploy.steps()
+    monkeypatch.setattr(deploy, "steps", lambda: [*steps, (99, file)])
     with pg18.vault() as opened, pytest.raises(CapacityError, match="one transaction"):
         opened.deploy()
 
@@ -152,6 +153,7 @@ def test_deploying_and_looking_leaves_no_transaction_behind(pg):
         opened.inspect()
         with psycopg.connect(pg.dsn) as other:
             states = other.execute(
-                "SELECT state FROM pg_stat_activity WHERE application_name = 'capacity-kit' AND datname = current_database()"
+                "SELECT state FROM pg_stat_activity"
+                " WHERE application_name = 'capacity-kit' AND datname = current_database()"
             ).fetchall()
     assert states == [("idle",)]

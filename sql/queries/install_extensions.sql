@@ -1,0 +1,2 @@
+-- On the embedded server, what the guide asks of every server: the statistics of its statements.
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
