@@ -15,7 +15,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -32,6 +32,7 @@ _BATCH: Final = 50_000
 _ISO: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
 )
+_LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _SYSTEM: Final = frozenset({"", "SYSTEM"})
 _LAST_UNIX_SECOND: Final = 253_402_300_799
 """The end of the year 9999; a greater number counts milliseconds, or nothing at all."""
@@ -212,20 +213,19 @@ class CsvFile:
                 reader = csv.reader(stream, strict=True)
                 header = [name.strip() for name in next(reader, [])]
                 positions = self._positions(header)
-                while piece := [(reader.line_num, row) for row in islice(reader, size)]:
+                line = reader.line_num
+                while rows := list(islice(reader, size)):
                     self.fraction_read = raw.tell() / total
-                    kept = []
-                    for line, row in piece:
-                        if len(row) == len(header):
-                            kept.append((line, row))
-                        elif row:
-                            refusals.add(f"not as many cells as the header's {len(header)}", [line])
-                    columns = list(zip(*(row for _, row in kept), strict=True))
-                    if kept:
-                        yield (
-                            {name: [cell.strip() for cell in columns[at]] for name, at in positions.items()},
-                            np.array([line for line, _ in kept], dtype=np.int64),
-                        )
+                    lines, line = _line_numbers(rows, line, reader.line_num), reader.line_num
+                    widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+                    fits = widths == len(header)
+                    refusals.check(
+                        f"not as many cells as the header's {len(header)}", ~fits & (widths > 0), lines
+                    )
+                    columns = list(zip(*(rows if fits.all() else compress(rows, fits)), strict=True))
+                    if columns:
+                        cells = {name: list(map(str.strip, columns[at])) for name, at in positions.items()}
+                        yield cells, lines[fits]
         except OSError as error:
             raise CapacityError(f"{self.path}: {error.strerror or error}") from None
         except UnicodeDecodeError:
@@ -381,6 +381,14 @@ class CsvFile:
             )
             good &= ~changed
         return moments, good
+
+
+def _line_numbers(rows: list[list[str]], before: int, after: int) -> np.ndarray:
+    """Number the rows that stand on the lines after ``before`` up to ``after``, each by its last line."""
+    if after - before == len(rows):
+        return np.arange(before + 1, after + 1)
+    heights = [1 + sum(len(_LINE_BREAK.findall(cell)) for cell in row) for row in rows]
+    return before + np.cumsum(heights)
 
 
 def _texts(

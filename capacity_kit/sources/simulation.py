@@ -149,7 +149,9 @@ def _series(
 ) -> Iterable[tuple[str, str, str, Numbers, Numbers]]:
     """Yield (type, name, unit, values, capacities) of each of a tenant's resources."""
     day = np.arange(-DAYS * _STEPS_A_DAY, 1) / _STEPS_A_DAY
-    activity = _BY_HOUR[times.hour.to_numpy() // 6] * np.where(times.day_of_week.to_numpy() >= 5, _WEEKEND, 1.0)
+    activity = _BY_HOUR[times.hour.to_numpy() // 6] * np.where(
+        times.day_of_week.to_numpy() >= 5, _WEEKEND, 1.0
+    )
     users = _users(tenant, day, random)
     connections = _connections(tenant, activity * users, random)
     rate = connections * 3.2 * random.lognormal(0.0, 0.12, len(day))

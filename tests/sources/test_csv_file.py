@@ -1,3 +1,6 @@
+import csv
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -262,3 +265,13 @@ def test_garbage_is_refused_in_one_line_whatever_it_is(tmp_path, garbage):
     for layout in (Layout(), LONG):
         refusal(tmp_path, garbage, layout)
     refusal(tmp_path, CANONICAL.encode() + garbage)
+
+
+@given(st.lists(st.lists(st.text('a\r\n",', max_size=4), min_size=2, max_size=2), min_size=1, max_size=10))
+def test_line_numbers_are_those_of_the_csv_reader(cells):
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows(cells)
+    counting = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    expected = [counting.line_num for _ in counting]
+    reader = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert csv_file._line_numbers(list(reader), 0, expected[-1]).tolist() == expected
