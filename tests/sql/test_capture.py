@@ -1,10 +1,12 @@
-"""Capture: every number is what the server itself says, and what cannot be measured is left out with a reason."""
+"""Capture: every number is what the server itself says, and what cannot be measured is "
+"left out with a reason."""
 
 from __future__ import annotations
 
 import threading
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,7 +14,10 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 CAPTURE = "SELECT * FROM capacity_planning.capture_resource_utilization(%s)"
-HISTORY = "SELECT * FROM capacity_planning.resource_utilization_s WHERE resource_type = %s ORDER BY measurement_timestamp"
+HISTORY = (
+    "SELECT * FROM capacity_planning.resource_utilization_s WHERE resource_type = %s ORDER BY "
+    "measurement_timestamp"
+)
 
 
 def connect(pg) -> psycopg.Connection[dict]:
@@ -35,13 +40,27 @@ def capture(db: psycopg.Connection[dict], tenant: bytes | None = None) -> dict[s
     return {r["resource_type"]: r for r in db.execute(CAPTURE, [tenant])}
 
 
-def add_tenant(db: psycopg.Connection[dict], name: str, *, users: int = 0, active: bool = True, max_users: int | None = None) -> bytes:
-    hk = one(db, "INSERT INTO auth.tenant_h VALUES (sha256(%s::bytea), %s, now(), 'test') RETURNING tenant_hk", name.encode(), name)
-    db.execute(
-        "INSERT INTO auth.tenant_profile_s VALUES (%s, now(), NULL, '', %s, NULL, %s, %s, 'test')", [hk, name, active, max_users]
+def add_tenant(
+    db: psycopg.Connection[dict],
+    name: str,
+    *,
+    users: int = 0,
+    active: bool = True,
+    max_users: int | None = None,
+) -> bytes:
+    hk = one(
+        db,
+        "INSERT INTO auth.tenant_h VALUES (sha256(%s::bytea), %s, now(), 'test') RETURNING tenant_hk",
+        name.encode(),
+        name,
     )
     db.execute(
-        "INSERT INTO auth.user_h SELECT sha256((%s || i)::bytea), %s || i, %s, now(), 'test' FROM generate_series(1, %s) i",
+        "INSERT INTO auth.tenant_profile_s VALUES (%s, now(), NULL, '', %s, NULL, %s, %s, 'test')",
+        [hk, name, active, max_users],
+    )
+    db.execute(
+        "INSERT INTO auth.user_h SELECT sha256((%s || i)::bytea), %s || i, %s, now(), 'test' FROM "
+        "generate_series(1, %s) i",
         [name, name, hk, users],
     )
     return hk
@@ -64,7 +83,11 @@ def test_connections_count_sessions_against_what_others_than_superusers_get(db, 
     for holder in holders:
         holder.close()
     assert after["current_usage"] - before["current_usage"] == 3
-    reserved = one(db, "SELECT sum(setting::int) FROM pg_settings WHERE name IN ('superuser_reserved_connections', 'reserved_connections')")
+    reserved = one(
+        db,
+        "SELECT sum(setting::int) FROM pg_settings WHERE name IN "
+        "('superuser_reserved_connections', 'reserved_connections')",
+    )
     assert after["capacity"] == int(one(db, "SHOW max_connections")) - reserved
 
 
@@ -102,13 +125,27 @@ def test_wraparound_ages_are_the_servers(db):
     ("define", "used", "room", "column"),
     [
         ("CREATE TABLE public.t (id smallint GENERATED ALWAYS AS IDENTITY)", 30000, 32767, "t.id"),
-        ("CREATE SEQUENCE public.s; CREATE TABLE public.t (id int DEFAULT nextval('public.s'))", 30000, 2**31 - 1, "t.id"),
-        ("CREATE TABLE public.t (id int GENERATED ALWAYS AS IDENTITY (MINVALUE 1 MAXVALUE 40000))", 30000, 40000, "t.id"),
+        (
+            "CREATE SEQUENCE public.s; CREATE TABLE public.t (id int DEFAULT nextval('public.s'))",
+            30000,
+            2**31 - 1,
+            "t.id",
+        ),
+        (
+            "CREATE TABLE public.t (id int GENERATED ALWAYS AS IDENTITY (MINVALUE 1 MAXVALUE 40000))",
+            30000,
+            40000,
+            "t.id",
+        ),
     ],
 )
 def test_a_sequence_is_as_full_as_its_column_is_narrow(db, define, used, room, column):
     db.execute(define)
-    name = one(db, "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace")
+    name = one(
+        db,
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND relnamespace = "
+        "'public'::regnamespace",
+    )
     db.execute("SELECT setval(%s, %s)", [name, used])
     row = capture(db)["SEQUENCES"]
     assert (row["current_usage"], row["capacity"]) == (used, room)
@@ -116,7 +153,10 @@ def test_a_sequence_is_as_full_as_its_column_is_narrow(db, define, used, room, c
 
 
 def test_a_descending_sequence_counts_downwards_and_a_cycling_one_does_not_run_out(db):
-    db.execute("CREATE SEQUENCE public.d AS smallint INCREMENT -1 MINVALUE -100 MAXVALUE -1; SELECT setval('public.d', -90)")
+    db.execute(
+        "CREATE SEQUENCE public.d AS smallint INCREMENT -1 MINVALUE -100 MAXVALUE -1; SELECT "
+        "setval('public.d', -90)"
+    )
     db.execute("CREATE SEQUENCE public.c AS smallint MAXVALUE 10 CYCLE; SELECT setval('public.c', 10)")
     row = capture(db)["SEQUENCES"]
     assert (row["current_usage"], row["capacity"]) == (90, 100)
@@ -127,16 +167,19 @@ def test_a_replication_slot_holds_back_wal(db):
     try:
         db.execute("CREATE TABLE public.w AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
         row = capture(db)["REPLICATION_SLOT"]
-        assert row["resource_name"] == "held" and row["current_usage"] > 4_000_000 and row["capacity"] is None
+        assert row["resource_name"] == "held"
+        assert row["current_usage"] > 4_000_000
+        assert row["capacity"] is None
     finally:
         db.execute("SELECT pg_drop_replication_slot('held')")
 
 
 def test_memory_is_the_hosts(db):
-    with open("/proc/meminfo") as file:
+    with Path("/proc/meminfo").open() as file:
         total = int(next(line for line in file if line.startswith("MemTotal")).split()[1]) * 1024
     row = capture(db)["MEMORY"]
-    assert row["capacity"] == total and 0 < row["current_usage"] < total
+    assert row["capacity"] == total
+    assert 0 < row["current_usage"] < total
 
 
 def test_processors_are_busy_when_they_are(db):
@@ -172,9 +215,13 @@ def test_each_row_says_how_it_was_measured(db):
     rows = db.execute("SELECT * FROM capacity_planning.resource_utilization_s").fetchall()
     server = one(db, "SELECT system_identifier FROM pg_control_system()")
     for row in rows:
-        assert row["measurement_method"] and row["measurement_source"].startswith("PostgreSQL ")
-        assert row["system_identifier"] == server and row["measurement_latency_ms"] >= 0
-        assert row["peak_value_30d"] == row["minimum_value_24h"] == row["current_value"], "alone, it is its own peak"
+        assert row["measurement_method"]
+        assert row["measurement_source"].startswith("PostgreSQL ")
+        assert row["system_identifier"] == server
+        assert row["measurement_latency_ms"] >= 0
+        assert row["peak_value_30d"] == row["minimum_value_24h"] == row["current_value"], (
+            "alone, it is its own peak"
+        )
 
 
 # What is stored decides the rest
@@ -184,9 +231,12 @@ def plant(db: psycopg.Connection[dict], values: list[tuple[str, float]], **colum
     """Clone the newest STORAGE row at other times."""
     for ago, value in values:
         db.execute(
-            "INSERT INTO capacity_planning.resource_utilization_s SELECT (jsonb_populate_record(s, %s::jsonb || jsonb_build_object("
-            "'measurement_timestamp', now() - %s::interval, 'load_date', now() - %s::interval, 'current_value', %s::numeric))).* "
-            "FROM capacity_planning.resource_utilization_s s WHERE resource_type = 'STORAGE' AND tenant_hk IS NULL "
+            "INSERT INTO capacity_planning.resource_utilization_s SELECT (jsonb_populate_record(s, "
+            "%s::jsonb || jsonb_build_object("
+            "'measurement_timestamp', now() - %s::interval, 'load_date', now() - %s::interval, "
+            "'current_value', %s::numeric))).* "
+            "FROM capacity_planning.resource_utilization_s s WHERE resource_type = 'STORAGE' AND "
+            "tenant_hk IS NULL "
             "ORDER BY measurement_timestamp DESC LIMIT 1",
             [psycopg.types.json.Jsonb(columns), ago, ago, value],
         )
@@ -211,10 +261,14 @@ def test_data_quality_counts_gaps_staleness_and_the_impossible(db):
     db.execute("DELETE FROM capacity_planning.resource_utilization_s WHERE resource_type <> 'STORAGE'")
     quality = "SELECT * FROM capacity_ops.data_quality(%s, %s, '24 hours')"
     start = one(db, "SELECT date_trunc('hour', now()) - interval '10 days'")
-    db.execute("DELETE FROM capacity_planning.resource_utilization_s s USING (SELECT min(measurement_timestamp) m FROM "
-               "capacity_planning.resource_utilization_s) f WHERE s.measurement_timestamp < f.m")
     db.execute(
-        "INSERT INTO capacity_planning.resource_utilization_s SELECT (jsonb_populate_record(s, jsonb_build_object("
+        "DELETE FROM capacity_planning.resource_utilization_s s USING (SELECT "
+        "min(measurement_timestamp) m FROM "
+        "capacity_planning.resource_utilization_s) f WHERE s.measurement_timestamp < f.m"
+    )
+    db.execute(
+        "INSERT INTO capacity_planning.resource_utilization_s SELECT (jsonb_populate_record(s, "
+        "jsonb_build_object("
         "'measurement_timestamp', t, 'load_date', t))).* FROM capacity_planning.resource_utilization_s s, "
         "generate_series(%s::timestamptz, %s::timestamptz + interval '23 hours 45 minutes', '15 minutes') t",
         [start, start],
@@ -222,14 +276,17 @@ def test_data_quality_counts_gaps_staleness_and_the_impossible(db):
     full = db.execute(quality, [hk, start + one(db, "SELECT interval '23 hours 45 minutes'")]).fetchone()
     assert (full["score"], full["measurements"]) == (100, 96)
     db.execute(
-        "DELETE FROM capacity_planning.resource_utilization_s WHERE measurement_timestamp >= %s::timestamptz + interval '6 hours' "
+        "DELETE FROM capacity_planning.resource_utilization_s WHERE measurement_timestamp >= "
+        "%s::timestamptz + interval '6 hours' "
         "AND measurement_timestamp < %s::timestamptz + interval '12 hours'",
         [start, start],
     )
     gap = db.execute(quality, [hk, start + one(db, "SELECT interval '23 hours 45 minutes'")]).fetchone()
     assert float(gap["completeness"]) == pytest.approx(75) == float(gap["score"])
     assert gap["longest_gap"].total_seconds() == 6.25 * 3600
-    stale = db.execute(quality, [hk, start + one(db, "SELECT interval '23 hours 45 minutes' + interval '90 minutes'")]).fetchone()
+    stale = db.execute(
+        quality, [hk, start + one(db, "SELECT interval '23 hours 45 minutes' + interval '90 minutes'")]
+    ).fetchone()
     assert float(stale["freshness"]) == pytest.approx(50)
     assert db.execute(quality, [hk, "2000-01-01Z"]).fetchone() is None
 
@@ -243,7 +300,11 @@ def test_a_tenants_capture_is_what_it_can_be_shown_to_own(db):
     db.execute("CREATE TABLE public.docs (tenant_hk bytea, body text); CREATE TABLE public.unowned (x int)")
     db.execute("INSERT INTO public.docs SELECT %s, repeat('x', 100) FROM generate_series(1, 50)", [acme])
     rows = capture(db, acme)
-    assert (rows["USERS"]["current_usage"], rows["USERS"]["capacity"], rows["USERS"]["status"]) == (3, 10, "NORMAL")
+    assert (rows["USERS"]["current_usage"], rows["USERS"]["capacity"], rows["USERS"]["status"]) == (
+        3,
+        10,
+        "NORMAL",
+    )
     assert rows["ROWS"]["current_usage"] == 50 + 3 + 1 + 1  # documents, users, profile, hub
     size = one(db, "SELECT sum(pg_column_size(d.*)) FROM public.docs d")
     assert rows["STORAGE"]["current_usage"] > size
@@ -256,9 +317,16 @@ def test_null_captures_every_active_tenant_and_returns_the_systems_rows(db):
     simulated = add_tenant(db, "simulated")
     db.execute("UPDATE auth.tenant_h SET record_source = 'SIMULATION' WHERE tenant_hk = %s", [simulated])
     assert all(r["tenant_hk"] is None for r in db.execute(CAPTURE, [None]))
-    stored = {bytes(r["tenant_hk"]) for r in db.execute("SELECT DISTINCT tenant_hk FROM capacity_planning.resource_utilization_s WHERE tenant_hk IS NOT NULL")}
+    stored = {
+        bytes(r["tenant_hk"])
+        for r in db.execute(
+            "SELECT DISTINCT tenant_hk FROM capacity_planning.resource_utilization_s WHERE tenant_hk "
+            "IS NOT NULL"
+        )
+    }
     assert stored == {acme}
-    assert capture(db, gone) == {} and capture(db, simulated) == {}
+    assert capture(db, gone) == {}
+    assert capture(db, simulated) == {}
 
 
 def test_a_large_table_is_sampled_and_says_so(db):
@@ -291,7 +359,14 @@ def test_captures_at_once_end_as_one_after_the_other(db, pg):
         thread.join()
     rows = db.execute(HISTORY, ["STORAGE"]).fetchall()
     assert len(rows) == 4 == len({r["measurement_timestamp"] for r in rows})
-    assert one(db, "SELECT count(*) FROM capacity_planning.resource_utilization_h WHERE resource_utilization_bk = 'STORAGE|cluster|SYSTEM'") == 1
+    assert (
+        one(
+            db,
+            "SELECT count(*) FROM capacity_planning.resource_utilization_h WHERE "
+            "resource_utilization_bk = 'STORAGE|cluster|SYSTEM'",
+        )
+        == 1
+    )
 
 
 def test_a_scheduled_run_that_overlaps_skips_at_once(db, pg):

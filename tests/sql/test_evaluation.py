@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from psycopg.rows import dict_row
 
@@ -14,28 +13,51 @@ def db(pg):
     with pg.connect(row_factory=dict_row) as connection:
         for hk, name in ((ACME, "acme"), (OTHER, "other")):
             connection.execute("INSERT INTO auth.tenant_h VALUES (%s, %s, now(), 'test')", [hk, name])
-            connection.execute("INSERT INTO auth.tenant_profile_s VALUES (%s, now(), NULL, '', %s, NULL, true, 5, 'test')", [hk, name])
+            connection.execute(
+                "INSERT INTO auth.tenant_profile_s VALUES (%s, now(), NULL, '', %s, NULL, true, 5, 'test')",
+                [hk, name],
+            )
         yield connection
 
 
-def measure(db, usage: float, capacity: float | None, *, tenant: bytes | None = ACME, ago: str = "0", name: str = "disk", kind: str = "STORAGE") -> None:
+def measure(
+    db,
+    usage: float,
+    capacity: float | None,
+    *,
+    tenant: bytes | None = ACME,
+    ago: str = "0",
+    name: str = "disk",
+    kind: str = "STORAGE",
+) -> None:
     db.execute(
-        "WITH h AS (INSERT INTO capacity_planning.resource_utilization_h SELECT capacity_ops.hash_key(k), k, now(), 'test' "
+        "WITH h AS (INSERT INTO capacity_planning.resource_utilization_h SELECT "
+        "capacity_ops.hash_key(k), k, now(), 'test' "
         "FROM capacity_ops.resource_key(%(kind)s, %(name)s, %(tenant)s) k ON CONFLICT DO NOTHING) "
-        "INSERT INTO capacity_planning.resource_utilization_s (resource_utilization_hk, load_date, hash_diff, tenant_hk, measurement_timestamp, "
-        "resource_type, resource_name, resource_category, current_value, unit, maximum_capacity, record_source) "
-        "SELECT capacity_ops.hash_key(capacity_ops.resource_key(%(kind)s, %(name)s, %(tenant)s)), now(), '', %(tenant)s, now() - %(ago)s::interval, "
+        "INSERT INTO capacity_planning.resource_utilization_s (resource_utilization_hk, load_date, "
+        "hash_diff, tenant_hk, measurement_timestamp, "
+        "resource_type, resource_name, resource_category, current_value, unit, maximum_capacity, "
+        "record_source) "
+        "SELECT capacity_ops.hash_key(capacity_ops.resource_key(%(kind)s, %(name)s, %(tenant)s)), "
+        "now(), '', %(tenant)s, now() - %(ago)s::interval, "
         "%(kind)s, %(name)s, 'TEST', %(usage)s, 'bytes', %(capacity)s, 'test'",
         {"kind": kind, "name": name, "tenant": tenant, "ago": ago, "usage": usage, "capacity": capacity},
     )
 
 
-def threshold(db, level: float = 90, *, tenant: bytes | None = ACME, name: str = "disk full", kind: str = "CRITICAL") -> None:
-    db.execute("SELECT capacity_planning.create_capacity_threshold(%s, %s, 'STORAGE', %s, %s)", [tenant, name, level, kind])
+def threshold(
+    db, level: float = 90, *, tenant: bytes | None = ACME, name: str = "disk full", kind: str = "CRITICAL"
+) -> None:
+    db.execute(
+        "SELECT capacity_planning.create_capacity_threshold(%s, %s, 'STORAGE', %s, %s)",
+        [tenant, name, level, kind],
+    )
 
 
 def evaluate(db, tenant: bytes | None = ACME, as_of: str | None = None) -> list[dict]:
-    return db.execute("SELECT * FROM capacity_planning.evaluate_capacity_thresholds(%s, %s)", [tenant, as_of]).fetchall()
+    return db.execute(
+        "SELECT * FROM capacity_planning.evaluate_capacity_thresholds(%s, %s)", [tenant, as_of]
+    ).fetchall()
 
 
 @pytest.mark.parametrize(("usage", "exceeded"), [(89.99, False), (90, True), (120, True)])
@@ -59,7 +81,11 @@ def test_no_verdict_on_stale_data(db):
     threshold(db)
     measure(db, 99, 100, ago="46 minutes")
     (row,) = evaluate(db)
-    assert (row["threshold_exceeded"], row["alert_severity"], row["verdict_reason"]) == (None, "UNKNOWN", "stale")
+    assert (row["threshold_exceeded"], row["alert_severity"], row["verdict_reason"]) == (
+        None,
+        "UNKNOWN",
+        "stale",
+    )
     assert "Check the capture schedule" in row["recommended_action"]
 
 
@@ -82,7 +108,9 @@ def test_no_verdict_on_what_was_never_measured(db):
 def test_capacity_is_the_registrys_at_the_time_of_the_measurement(db):
     threshold(db)
     measure(db, 95, None, ago="10 minutes")
-    register = "SELECT capacity_ops.register_capacity(%s, 'STORAGE', 'disk', %s, 'bytes', now() - %s::interval)"
+    register = (
+        "SELECT capacity_ops.register_capacity(%s, 'STORAGE', 'disk', %s, 'bytes', now() - %s::interval)"
+    )
     db.execute(register, [ACME, 100, "1 day"])
     db.execute(register, [ACME, 1000, "1 minute"])
     assert [r["threshold_exceeded"] for r in evaluate(db)] == [True]
@@ -111,10 +139,15 @@ def test_every_resource_of_the_type_gets_its_verdict(db):
     threshold(db)
     measure(db, 95, 100, name="first")
     measure(db, 20, 100, name="second")
-    assert {r["resource_name"]: r["threshold_exceeded"] for r in evaluate(db)} == {"first": True, "second": False}
+    assert {r["resource_name"]: r["threshold_exceeded"] for r in evaluate(db)} == {
+        "first": True,
+        "second": False,
+    }
 
 
-@pytest.mark.parametrize("end", ["UPDATE auth.tenant_profile_s SET is_active = false WHERE tenant_hk = %s", "DELETE"])
+@pytest.mark.parametrize(
+    "end", ["UPDATE auth.tenant_profile_s SET is_active = false WHERE tenant_hk = %s", "DELETE"]
+)
 def test_a_tenant_that_is_inactive_or_gone_is_not_alerted_and_its_history_stays(db, end):
     threshold(db)
     measure(db, 95, 100)
@@ -124,8 +157,12 @@ def test_a_tenant_that_is_inactive_or_gone_is_not_alerted_and_its_history_stays(
     else:
         db.execute(end, [ACME])
     assert evaluate(db, None) == []
-    assert db.execute("SELECT count(*) FROM capacity_planning.resource_utilization_s").fetchone()["count"] == 1
-    assert db.execute("SELECT is_active FROM capacity_planning.capacity_alerts").fetchone()["is_active"] is False
+    assert (
+        db.execute("SELECT count(*) FROM capacity_planning.resource_utilization_s").fetchone()["count"] == 1
+    )
+    assert (
+        db.execute("SELECT is_active FROM capacity_planning.capacity_alerts").fetchone()["is_active"] is False
+    )
 
 
 def test_an_inactive_threshold_gives_no_verdict_row(db):
@@ -135,7 +172,9 @@ def test_an_inactive_threshold_gives_no_verdict_row(db):
     assert evaluate(db) == []
 
 
-@pytest.mark.parametrize(("operator", "usage", "exceeded"), [(">", 90, False), ("<=", 90, True), ("<", 90, False), ("<", 89, True)])
+@pytest.mark.parametrize(
+    ("operator", "usage", "exceeded"), [(">", 90, False), ("<=", 90, True), ("<", 90, False), ("<", 89, True)]
+)
 def test_operators(db, operator, usage, exceeded):
     threshold(db)
     measure(db, usage, 100)
@@ -147,10 +186,14 @@ def test_a_message_is_rendered_with_the_rows_columns_once(db):
     threshold(db, name="name with {current_usage}")
     db.execute(
         "UPDATE capacity_planning.capacity_threshold_s SET alert_message_template = "
-        "'{threshold_name}: {resource_type} {resource_name} {current_usage}% of {threshold_percentage}%, {no_such_thing}.'"
+        "'{threshold_name}: {resource_type} {resource_name} {current_usage}% of "
+        "{threshold_percentage}%, {no_such_thing}.'"
     )
     measure(db, 95.55, 100)
-    assert evaluate(db)[0]["alert_message"] == "name with {current_usage}: STORAGE disk 95.6% of 90%, {no_such_thing}."
+    assert (
+        evaluate(db)[0]["alert_message"]
+        == "name with {current_usage}: STORAGE disk 95.6% of 90%, {no_such_thing}."
+    )
 
 
 def test_evaluation_reads_only(db):
