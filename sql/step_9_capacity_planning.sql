@@ -389,8 +389,7 @@ INSERT INTO capacity_ops.default_threshold (scope, resource_type, resource_categ
     ('SYSTEM', 'REPLICATION_SLOT', 'DATABASE', 70, 85, 'past max_slot_wal_keep_size the slot is lost and its replica must be rebuilt'),
     ('TENANT', 'STORAGE',          'TENANT',   80, 90, 'the platform''s default'),
     ('TENANT', 'CONNECTIONS',      'TENANT',   75, 85, 'the platform''s default'),
-    ('TENANT', 'USERS',            'TENANT',   80, 90, 'the platform''s default'),
-    ('TENANT', 'ROWS',             'TENANT',   80, 90, 'as for STORAGE, where a limit on rows is registered')
+    ('TENANT', 'USERS',            'TENANT',   80, 90, 'the platform''s default')
 ON CONFLICT (scope, resource_type) DO NOTHING;
 COMMENT ON TABLE capacity_ops.default_threshold IS
     'Warning and critical levels, percent of capacity, that run_capacity_analysis(X, true) makes thresholds of where X has none.';
@@ -826,7 +825,7 @@ AS $$
            CASE WHEN v.exceeded THEN j.alert_severity WHEN NOT v.exceeded THEN 'NORMAL' ELSE 'UNKNOWN' END,
            CASE
                WHEN j.obstacle = 'never measured' THEN
-                   format('No verdict: no %s of this tenant has been measured. See what capture_resource_utilization says.', j.resource_type)
+                   format('No verdict: %s has not been measured here. What a capture leaves out it says in a NOTICE.', j.resource_type)
                WHEN j.obstacle = 'stale' THEN
                    format('No verdict: last measured at %s UTC, more than three intervals of %s minutes ago. Check the capture schedule.',
                           to_char(j.measurement_timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), round(j.interval_seconds / 60))
