@@ -602,6 +602,8 @@ def report(
         name: said for name, said in (("tenant", tenant), ("as_of", as_of and as_of.isoformat())) if said
     }
     chosen = notebooks or list(known)
+    if not chosen:
+        raise CapacityError("This package came without notebooks", "Install it anew.")
     read = settings.load()
     where = read.model_copy(update={"site": site}) if site else read
     published = []

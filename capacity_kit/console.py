@@ -52,10 +52,10 @@ def rows(frame: pd.DataFrame) -> Iterator[Any]:
 
 def table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
     """Print a table; on a pipe, its cells separated by tabs. Names are data: nothing in them is markup."""
-    cells = [["" if units.missing(cell) else units.plain(cell, 160) for cell in line] for line in lines]
+    longest = 160 if out.is_terminal else 2000
+    cells = [["" if units.missing(cell) else units.plain(cell, longest) for cell in line] for line in lines]
     if not out.is_terminal:
-        for line in (list(header), *cells):
-            out.print("\t".join(line))
+        out.file.writelines("\t".join(line) + "\n" for line in (list(header), *cells))
         return
     shown = Table(*header, box=None, pad_edge=False, header_style="bold")
     for line in cells:

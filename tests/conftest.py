@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,28 @@ def pg18(server18: Server) -> Iterator[Database]:
     database = server18.create("deployed")
     yield database
     database.drop()
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[tuple[int, str]]:
+    """A server on the loopback network that wants a password of its role ``clerk``: port and password."""
+    secret = "Tr0ub4dor-und-3"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with _directory() as home:
+        embedded.up(FAST, home)
+        embedded.down(home)
+        cluster = replace(embedded._cluster(home), port=port)
+        rules = cluster.data / "pg_hba.conf"
+        rules.write_text("host all all 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
+        try:
+            cluster.start({**FAST, "listen_addresses": "127.0.0.1"})
+            with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+                connection.execute(f"CREATE ROLE clerk SUPERUSER LOGIN PASSWORD '{secret}'".encode())
+            yield port, secret
+        finally:
+            cluster.stop()
 
 
 @pytest.fixture(scope="session")

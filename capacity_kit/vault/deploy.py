@@ -151,15 +151,15 @@ def require_deployed(state: SchemaState) -> None:
 
 def _differences(found: dict[str, set[str]]) -> list[str]:
     expected = expected_columns()
-    missing = [f"table {table} is missing" for table in sorted(expected.keys() - found.keys())]
-    missing += [
+    strange = [f"table {table} is not one of the ten" for table in sorted(found.keys() - expected.keys())]
+    lacking = [
         f"{table} lacks {', '.join(sorted(columns - found[table]))}"
         for table, columns in sorted(expected.items())
         if table in found and columns - found[table]
     ]
-    return missing + [
-        f"table {table} is not one of the ten" for table in sorted(found.keys() - expected.keys())
-    ]
+    return (
+        strange + lacking + [f"table {table} is missing" for table in sorted(expected.keys() - found.keys())]
+    )
 
 
 def _apply(vault: Vault, file: Path) -> None:

@@ -58,11 +58,14 @@ class Cluster:
         Where ``initdb``, ``pg_ctl`` and ``createdb`` are.
     account
         The system account to run under; None: the caller's own.
+    port
+        The number in its socket's name; of use on the network only where ``listen_addresses`` is set.
     """
 
     data: Path
     binaries: Path
     account: str | None = None
+    port: int = 5432
 
     @property
     def log(self) -> Path:
@@ -71,7 +74,7 @@ class Cluster:
 
     @property
     def _socket_directory(self) -> Path:
-        if len(os.fsencode(self.data / ".s.PGSQL.5432")) <= _LONGEST_SOCKET:
+        if len(os.fsencode(self.data / f".s.PGSQL.{self.port}")) <= _LONGEST_SOCKET:
             return self.data
         name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"capacity-{name}"
@@ -88,7 +91,7 @@ class Cluster:
     def dsn(self, database: str = DATABASE) -> str:
         """Return the connection string of one of the server's databases."""
         socket = quote(str(self._socket_directory), safe="")
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={socket}&port=5432"
+        return f"postgresql://postgres@/{quote(database, safe='')}?host={socket}&port={self.port}"
 
     def start(self, options: Mapping[str, str] | None = None) -> None:
         """Make the data directory if there is none, and start the server if it does not run.
@@ -117,7 +120,7 @@ class Cluster:
                     f"{sockets} belongs to another account",
                     "Remove it, or set CAPACITY_HOME to a shorter path.",
                 )
-        given = {"unix_socket_directories": str(sockets), "port": "5432", **(options or {})}
+        given = {"unix_socket_directories": str(sockets), "port": str(self.port), **(options or {})}
         arguments = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
         self._run("pg_ctl", "-D", self.data, "-w", "-t", "120", "-l", self.log, "-o", arguments, "start")
 
@@ -126,12 +129,14 @@ class Cluster:
         if self.pid is None:
             return False
         self._run("pg_ctl", "-D", self.data, "-w", "-t", "120", "-m", "fast", "stop")
+        if self._socket_directory != self.data:
+            shutil.rmtree(self._socket_directory, ignore_errors=True)
         return True
 
     def create_database(self, name: str) -> None:
         """Create a database unless it is there."""
         try:
-            self._run("createdb", "-h", self._socket_directory, "-p", "5432", "-U", "postgres", name)
+            self._run("createdb", "-h", self._socket_directory, "-p", self.port, "-U", "postgres", name)
         except CapacityError as error:
             if "already exists" not in error.message:
                 raise

@@ -1,0 +1,389 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import capacity_kit
+from capacity_kit import cli, errors
+
+COMMANDS = [
+    "up", "down", "deploy", "verify", "capture", "import", "import csv", "simulate", "analyze", "evaluate", "status",
+    "report", "register",
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives its exit code, what it printed, and what it said on stderr."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def measured(pg, run):
+    """A database with a few tenants' measurements."""
+    assert run("simulate", "--dsn", pg.dsn, "--as-of", "2026-11-01")[0] == errors.OK
+    return pg
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.startswith("capacity: ") and "Traceback" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run, command):
+    code, out, _ = run(*command.split(), "--help")
+    assert code == errors.OK
+    assert f"Usage: capacity {command}" in out
+    assert len(out.splitlines()[2].strip()) > 10
+
+
+def test_help_names_every_command_and_the_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == errors.OK
+    listed = {line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.startswith("  ")}
+    assert {command.split()[0] for command in COMMANDS} <= listed
+    for number in range(5):
+        assert f"{number} " in out
+
+
+def test_the_version_is_the_packages(run):
+    assert run("--version")[1].strip() == f"capacity {capacity_kit.__version__}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("capture", "--times", "0"),
+        ("status", "--as-of", "yesterday"),
+        ("register", "STORAGE", "cluster", "many"),
+        ("register", "STORAGE", "cluster", "5", "--tenant", "ALL"),
+        ("capture", "--host-metrics", "perhaps"),
+        ("import", "csv", "x.csv", "--duplicates", "both"),
+        ("analyze", "--history", "--days", "9"),
+        ("report", "-p", "tenant"),
+    ],
+)
+def test_a_wrong_command_line_exits_2(run, monkeypatch, tmp_path, pg18, arguments):
+    monkeypatch.setenv("CAPACITY_DSN", pg18.dsn)
+    code, _, err = run(*arguments)
+    assert code == errors.USAGE
+    assert err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_setting_is_named(run, monkeypatch):
+    monkeypatch.setenv("CAPACITY_TIMEZONE", "Middle/Earth")
+    code, _, err = run("status")
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "CAPACITY_TIMEZONE" in err
+
+
+@pytest.mark.parametrize(
+    "command", ["deploy", "verify", "capture", "simulate", "analyze", "evaluate", "status", "report"]
+)
+def test_without_a_server_a_command_says_what_to_do(run, monkeypatch, tmp_path, command):
+    monkeypatch.setenv("CAPACITY_HOME", str(tmp_path))
+    code, out, err = run(command)
+    assert code == errors.ERROR
+    assert not out
+    assert one_line(err)
+    assert "capacity up" in err
+    code, _, err = run(command, "--dsn", "host=127.0.0.1 port=1")
+    assert code == errors.ERROR
+    assert one_line(err)
+
+
+def test_without_the_schema_a_command_says_what_to_do(run, empty):
+    for command in ("capture", "simulate", "analyze", "evaluate", "status"):
+        code, _, err = run(command, "--dsn", empty.dsn)
+        assert code == errors.ERROR
+        assert one_line(err)
+        assert "Run: capacity deploy" in err
+
+
+def test_an_unknown_database_is_named(run, server):
+    code, _, err = run("status", "--dsn", server.dsn("nowhere"))
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "no database nowhere" in err
+
+
+def test_a_foreign_schema_is_described_and_left_alone(run, empty):
+    empty.run("CREATE SCHEMA capacity_planning; CREATE TABLE capacity_planning.shelf (n int)")
+    for command in ("deploy", "capture", "status"):
+        code, _, err = run(command, "--dsn", empty.dsn)
+        assert code == errors.ERROR
+        assert one_line(err)
+        assert "not this project's" in err
+    code, out, _ = run("verify", "--dsn", empty.dsn)
+    assert code == errors.ATTENTION
+    assert "shelf" in out
+    assert (
+        empty.value("SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text ~ 'capacity'") == 1
+    )
+
+
+def test_an_older_and_a_newer_schema_are_refused(run, pg):
+    pg.run("UPDATE capacity_ops.deployment SET version = '0.0.1'")
+    assert "Run: capacity deploy" in run("capture", "--dsn", pg.dsn)[2]
+    pg.run("UPDATE capacity_ops.deployment SET version = '9.0.0'")
+    for command in ("capture", "deploy"):
+        code, _, err = run(command, "--dsn", pg.dsn)
+        assert code == errors.ERROR
+        assert "newer (9.0.0)" in err
+
+
+def test_a_role_without_rights_is_told_so(run, pg):
+    pg.run("DROP ROLE IF EXISTS guest")
+    pg.run("CREATE ROLE guest LOGIN")
+    try:
+        code, _, err = run("capture", "--dsn", pg.dsn.replace("postgres@", "guest@"))
+        assert code == errors.ERROR
+        assert one_line(err)
+        assert "lacks a right" in err
+    finally:
+        pg.run("DROP ROLE guest")
+
+
+@pytest.mark.parametrize("command", ["capture", "analyze", "evaluate", "status"])
+def test_an_unknown_tenant_is_named_with_those_that_come_close(run, measured, command):
+    code, _, err = run(command, "--dsn", measured.dsn, "--tenant", "alder-fink")
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "'alder-fink'" in err
+    assert "alder-finch" in err
+
+
+def test_a_capacity_of_zero_is_refused(run, pg):
+    run("capture", "--dsn", pg.dsn, "--host-metrics", "no")
+    code, _, err = run("register", "WAL", "pg_wal", "0", "--dsn", pg.dsn)
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "positive number" in err
+    code, _, err = run("register", "WAL", "elsewhere", "5", "--dsn", pg.dsn)
+    assert code == errors.ERROR
+    assert "never measured" in err
+
+
+def test_an_empty_history_is_said(run, pg):
+    for command in ("analyze", "status"):
+        code, out, err = run(command, "--dsn", pg.dsn)
+        assert code == errors.ERROR
+        assert not out
+        assert one_line(err)
+    code, out, _ = run("evaluate", "--dsn", pg.dsn)
+    assert code == errors.OK
+    assert "no thresholds" in out
+
+
+def test_capture_measures_this_server_and_its_host(run, pg):
+    code, out, _ = run("capture", "--dsn", pg.dsn, "--json")
+    assert code == errors.OK
+    rows = {(row["resource_type"], row["resource_name"]): row for row in json.loads(out)}
+    storage = rows["STORAGE", "cluster"]
+    assert storage["current_usage"] > 1e6
+    assert storage["capacity"] > storage["current_usage"]  # filled in from the filesystem
+    assert storage["status"] in ("NORMAL", "WARNING", "CRITICAL")
+    assert {"CONNECTIONS", "MEMORY", "CPU", "DISK"} <= {kind for kind, _ in rows}
+    by = pg.rows("SELECT registered_by, reason FROM capacity_ops.capacity_registry")
+    assert len(by) == 1
+    assert by[0][0].startswith("filesystem:/")
+
+
+def test_a_filesystem_that_did_not_move_is_not_registered_again(run, pg):
+    for _ in range(3):
+        assert run("capture", "--dsn", pg.dsn)[0] == errors.OK
+    assert pg.value("SELECT count(*) FROM capacity_ops.capacity_registry") == 1
+    pg.run("UPDATE capacity_ops.capacity_registry SET capacity = capacity * 1.05")
+    run("capture", "--dsn", pg.dsn)
+    assert pg.value("SELECT count(*) FROM capacity_ops.capacity_registry") == 2
+
+
+def test_what_a_person_registered_is_left_alone(run, pg):
+    run("capture", "--dsn", pg.dsn, "--host-metrics", "no")
+    assert (
+        run("register", "STORAGE", "cluster", "2TiB", "--dsn", pg.dsn, "--reason", "bought")[0] == errors.OK
+    )
+    run("capture", "--dsn", pg.dsn)
+    assert pg.rows("SELECT capacity, reason FROM capacity_ops.capacity_registry") == [(2 * 1024**4, "bought")]
+
+
+def test_capture_repeats(run, pg):
+    code, *_ = run("capture", "--dsn", pg.dsn, "--times", "3", "--every", "0.2", "--host-metrics", "no")
+    assert code == errors.OK
+    captured = "SELECT count(*) FROM capacity_planning.resource_utilization_s WHERE resource_type = 'STORAGE'"
+    assert pg.value(captured) == 3
+
+
+def test_memory_and_processors_are_not_measured_twice(run, pg):
+    for _ in range(2):  # processors need a second reading
+        run("capture", "--dsn", pg.dsn)
+    newest = (
+        "SELECT count(DISTINCT record_source) FROM capacity_planning.resource_utilization_s"
+        " WHERE resource_type = 'MEMORY' AND load_end_date IS NULL"
+    )
+    assert pg.value(newest) == 1
+
+
+def test_the_host_of_a_server_elsewhere_is_not_taken_for_the_servers(run, pg, monkeypatch):
+    monkeypatch.setattr("capacity_kit.vault.capture.runs_here", lambda opened: False)
+    code, out, _ = run("capture", "--dsn", pg.dsn, "--json")
+    assert code == errors.OK
+    assert "DISK" not in {row["resource_type"] for row in json.loads(out)}
+
+
+def test_simulated_rows_say_so(run, measured):
+    code, out, _ = run("status", "--dsn", measured.dsn, "--as-of", "2026-11-01")
+    assert code == errors.OK
+    assert "(simulated)" in out
+    assert "nobody's real usage" in out
+    code, out, _ = run("status", "--dsn", measured.dsn, "--json")
+    assert {row["status"] for row in json.loads(out)} == {"STALE"}
+
+
+def test_history_is_analysed_month_by_month_and_judged(run, measured):
+    code, out, _ = run(
+        "analyze", "--dsn", measured.dsn, "--history", "--thresholds", "--as-of", "2026-11-01", "--json"
+    )
+    assert code == errors.OK
+    assert len(json.loads(out)) == 20
+    months = "SELECT count(DISTINCT forecast_timestamp) FROM capacity_planning.capacity_forecast_s"
+    assert measured.value(months) >= 11
+    code, out, _ = run("evaluate", "--dsn", measured.dsn, "--as-of", "2026-11-01", "--json")
+    judged = json.loads(out)
+    critical = [row for row in judged if row["threshold_exceeded"] and row["alert_severity"] == "CRITICAL"]
+    assert code == (errors.ATTENTION if critical else errors.OK)
+    assert {row["tenant"] for row in critical} == {"meridian-logistics"}
+    assert (
+        run("evaluate", "--dsn", measured.dsn, "--as-of", "2026-11-01", "--tenant", "harbour-dental")[0]
+        == errors.OK
+    )
+
+
+def test_verify_lists_what_to_do_and_is_content_when_it_is_done(run, measured):
+    code, out, _ = run("verify", "--dsn", measured.dsn)
+    assert code == errors.ATTENTION
+    assert "never measured" in out
+    measured.run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    run("capture", "--dsn", measured.dsn)
+    run("analyze", "--dsn", measured.dsn, "--thresholds")
+    code, out, _ = run("verify", "--dsn", measured.dsn, "--json")
+    assert {check["item"]: check["verdict"] for check in json.loads(out)} == {
+        "PostgreSQL": "ok", "pg_stat_statements": "ok", "pgcrypto": "not needed", "schema": "ok", "tables": "ok",
+        "routines": "ok", "indexes": "ok", "views": "ok", "measurements": "ok", "forecasts": "ok", "thresholds": "ok",
+    }  # fmt: skip
+    assert code == errors.OK
+    measured.run("DROP VIEW capacity_planning.capacity_alerts")
+    code, out, _ = run("verify", "--dsn", measured.dsn)
+    assert code == errors.ATTENTION
+    assert "views\tfailed" in out
+
+
+def test_a_file_is_imported_once(run, pg, tmp_path):
+    file = tmp_path / "usage.csv"
+    file.write_text("at,bytes\n2026-10-01T00:00:00Z,100\n2026-10-02T00:00:00Z,110\n")
+    command = ("import", "csv", file, "--dsn", pg.dsn, "--time", "at", "--value", "bytes", "--name", "archive",
+               "--type", "STORAGE", "--unit", "bytes", "--json")  # fmt: skip
+    code, out, _ = run(*command)
+    assert code == errors.OK
+    assert json.loads(out)["inserted"] == 2
+    assert json.loads(run(*command)[1])["inserted"] == 0
+    file.write_text("at,bytes\n2026-10-03T00:00:00Z,120\nyesterday,NaN\n")
+    code, _, err = run(*command)
+    assert code != errors.OK
+    assert one_line(err)
+    assert "line 3" in err
+    assert pg.value("SELECT count(*) FROM capacity_planning.resource_utilization_s") == 2
+
+
+def test_a_file_that_is_not_there_is_named(run, pg):
+    code, _, err = run("import", "csv", "no-such.csv", "--dsn", pg.dsn)
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "no-such.csv" in err
+
+
+def test_names_are_data_and_never_markup_or_control(run, pg):
+    pg.run(
+        "INSERT INTO auth.tenant_h VALUES (sha256('x'), %s, now(), 'test')", "[red]\x1b[31mevil[/red]\n<b>"
+    )
+    run("capture", "--dsn", pg.dsn, "--host-metrics", "no")
+    code, out, _ = run("status", "--dsn", pg.dsn)
+    assert code == errors.OK
+    assert "\x1b" not in out
+    assert "[red]" in out
+
+
+def test_what_goes_wrong_unforeseen_is_one_line_and_with_debug_a_traceback(run, pg18, monkeypatch):
+    def broken(*_):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("capacity_kit.vault.Vault.status", broken)
+    code, _, err = run("status", "--dsn", pg18.dsn)
+    assert code == errors.ERROR
+    assert one_line(err)
+    assert "defect" in err
+    code, _, err = run("--debug", "status", "--dsn", pg18.dsn)
+    assert "Traceback" in err
+    code, _, err = run("status", "--dsn", pg18.dsn, "--debug")
+    assert "Traceback" in err
+
+
+def test_up_status_and_down_of_the_embedded_server(run, monkeypatch, server18):
+    home = server18.cluster.data.parent
+    monkeypatch.setenv("CAPACITY_HOME", str(home))
+    code, out, _ = run("up", "--json")
+    assert code == errors.OK
+    assert json.loads(out)["state"] == "running"
+    assert run("verify")[0] in (errors.OK, errors.ATTENTION)  # nothing named: the embedded server
+
+
+@pytest.mark.parametrize("given", ["dsn", "keywords", "setting", "variable", "debug"])
+def test_a_wrong_password_is_said_and_shown_nowhere(guarded, tmp_path, given):
+    port, secret = guarded
+    wrong = secret + "-wrong"
+    arguments, environment = [], {**os.environ, "CAPACITY_HOME": str(tmp_path)}
+    if given in ("dsn", "debug"):
+        arguments = ["--dsn", f"postgresql://clerk:{wrong}@127.0.0.1:{port}/capacity"]
+    elif given == "keywords":
+        arguments = ["--dsn", f"host=127.0.0.1 port={port} dbname=capacity user=clerk password={wrong}"]
+    elif given == "setting":
+        environment["CAPACITY_DSN"] = f"postgresql://clerk:{wrong}@127.0.0.1:{port}/capacity"
+    else:
+        environment |= {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "clerk", "PGPASSWORD": wrong}
+        environment |= {"PGDATABASE": "capacity"}
+    arguments += ["--debug"] if given == "debug" else []
+    for command in ("status", "deploy", "report"):
+        done = subprocess.run(
+            [sys.executable, "-m", "capacity_kit", command, *arguments],
+            env=environment, capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode == errors.ERROR
+        assert "refused the password of clerk" in done.stderr
+        assert secret not in done.stdout + done.stderr
+        assert ("Traceback" in done.stderr) == (given == "debug")
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_text(errors="replace")
+    ] == []
+
+
+def test_the_right_password_serves_and_is_shown_nowhere(guarded, tmp_path):
+    port, secret = guarded
+    environment = {**os.environ, "CAPACITY_DSN": f"postgresql://clerk:{secret}@127.0.0.1:{port}/capacity"}
+    for command in (["deploy"], ["capture", "--json"], ["status", "--debug"], ["verify"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "capacity_kit", *command],
+            env=environment, capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode in (errors.OK, errors.ATTENTION), done.stderr
+        assert secret not in done.stdout + done.stderr
