@@ -191,9 +191,8 @@ def history(
         measurement, oldest first; ``resource_type``, ``resource_name``, ``unit`` and, if any, ``tenant``
         are read from the first row.
     outlook
-        The resource's row of the growth analysis: ``current_usage``, ``forecast_7d`` … ``forecast_1y``,
-        ``growth_per_day``, ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent),
-        ``analysis_period_end``. None draws the history alone.
+        The resource's row of the growth analysis: ``forecast_7d`` … ``forecast_1y``, ``growth_per_day``, ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent).
+        None draws the history alone.
     warning, critical
         Levels in percent of capacity, None where there is no such threshold.
     timezone
@@ -208,7 +207,8 @@ def history(
     now, last = times.iloc[-1], float(values[-1])
     known = measured["capacity"].dropna()
     capacity = float(known.iloc[-1]) if len(known) else None
-    ahead = _ahead(outlook, now, last)
+    trend = _trend(outlook, measured)
+    ahead = _ahead(outlook, now, last if trend is None else trend[3])
     top = max([*values, *(value for _, value in ahead[1:])])
     scale, shown_unit = units.binary_scale(top) if unit == "bytes" else (1.0, unit)
 
@@ -216,7 +216,8 @@ def history(
     ax.plot(times, values, color=BLUE, linewidth=1.3)
     levels = _draw_levels(ax, measured, top, warning, critical)
     breaks = _draw_breaks(ax, outlook, times.iloc[0], now)
-    _draw_trend(ax, outlook, times.iloc[0], now)
+    if trend is not None:
+        ax.plot(trend[:2], trend[2:], color=ORANGE, linewidth=2.2)
     if len(ahead) > 1:
         ax.plot([t for t, _ in ahead], [v for _, v in ahead], color=ORANGE, linestyle=(0, (4, 2.5)))
         ax.plot([t for t, _ in ahead[1:]], [v for _, v in ahead[1:]], "o", color=ORANGE, markersize=4.5)
@@ -247,18 +248,40 @@ def history(
     return Plot(ax, _history_alt(name, unit, measured, capacity, ahead, breaks, outlook))
 
 
+def _trend(
+    outlook: pd.Series[Any] | None, measured: pd.DataFrame
+) -> tuple[pd.Timestamp, pd.Timestamp, float, float] | None:
+    """Begin, end and the values there of the line that the analysis fitted to the present regime.
+
+    The analysis says how steep it is; its height is where half of the regime's measurements lie above it.
+    """
+    if outlook is None or units.missing(outlook.get("growth_per_day")):
+        return None
+    start = outlook.get("regime_start")
+    start = outlook.get("analysis_period_start") if units.missing(start) else start
+    if units.missing(start):
+        return None
+    used = measured[measured["measured_at"] >= start]
+    if used.empty:
+        return None
+    slope, end = float(outlook["growth_per_day"]), used["measured_at"].iloc[-1]
+    before = (end - used["measured_at"]) / pd.Timedelta(days=1)
+    level = float((used["value"] + slope * before).median())
+    return used["measured_at"].iloc[0], end, level - slope * float(before.iloc[0]), level
+
+
 def _ahead(
-    outlook: pd.Series[Any] | None, now: pd.Timestamp, last: float
+    outlook: pd.Series[Any] | None, now: pd.Timestamp, level: float
 ) -> list[tuple[pd.Timestamp, float]]:
-    """The forecast as points in time, from the present fitted level on; empty where there is none."""
+    """The forecast as points in time, from the present level on; empty where there is none."""
     if outlook is None:
         return []
-    start = outlook.get("current_usage")
-    points = [(now, last if units.missing(start) else float(start))]
-    for column, days in HORIZONS.items():
-        if not units.missing(outlook.get(column)):
-            points.append((now + pd.Timedelta(days=days), float(outlook[column])))
-    return points if len(points) > 1 else []
+    points = [
+        (now + pd.Timedelta(days=days), float(outlook[column]))
+        for column, days in HORIZONS.items()
+        if not units.missing(outlook.get(column))
+    ]
+    return [(now, level), *points] if points else []
 
 
 def _draw_levels(
@@ -315,26 +338,6 @@ def _draw_breaks(
             fontsize=8,
         )
     return marks
-
-
-def _draw_trend(ax: Axes, outlook: pd.Series[Any] | None, first: pd.Timestamp, now: pd.Timestamp) -> None:
-    """The fitted line of the present regime."""
-    if (
-        outlook is None
-        or units.missing(outlook.get("growth_per_day"))
-        or units.missing(outlook.get("current_usage"))
-    ):
-        return
-    start = outlook.get("regime_start")
-    start = outlook.get("analysis_period_start") if units.missing(start) else start
-    if units.missing(start):
-        return
-    start = max(pd.Timestamp(start), first)
-    length = (now - start) / pd.Timedelta(days=1)
-    level = float(outlook["current_usage"])
-    ax.plot(
-        [start, now], [level - float(outlook["growth_per_day"]) * length, level], color=ORANGE, linewidth=2.2
-    )
 
 
 def _history_alt(

@@ -235,3 +235,28 @@ def replay(
     reached = reached[reached["start"] > measured["measured_at"].min()].reset_index(drop=True)
     reached["announced"] = announced(alerts, reached, lead_time, horizon)
     return Replay(alerts, reached)
+
+
+def lead_times(reached: pd.Series, issued: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+    """How long before each reach the forecasts had been naming it, without interruption.
+
+    Parameters
+    ----------
+    reached : Series of datetime64
+        When a level was reached.
+    issued : DataFrame
+        Forecasts of the same resource: ``issued_at`` ascending, and ``is_named``: whether it gave a day for that level.
+
+    Returns
+    -------
+    Series of timedelta64
+        In the order of `reached`; NaT where the last forecast before it did not name it, or there was none.
+    """
+
+    def lead(at: pd.Timestamp) -> pd.Timedelta:
+        before = issued[issued["issued_at"] < at]
+        silent = before.loc[~before["is_named"], "issued_at"]
+        naming = before if silent.empty else before[before["issued_at"] > silent.iloc[-1]]
+        return at - naming["issued_at"].iloc[0] if len(naming) else pd.NaT
+
+    return pd.Series([lead(at) for at in reached], index=reached.index, dtype="timedelta64[us]")

@@ -52,7 +52,9 @@ def write(root: Path) -> Path:
     found = entries(root)
     newest = {(e.result.notebook, e.result.tenant): e for e in reversed(found)}
     attention = [e for e in newest.values() if e.result.verdict != "ok"]
-    attention.sort(key=lambda entry: (_GRAVITY[entry.result.verdict], entry.result.title, entry.result.tenant))
+    attention.sort(
+        key=lambda entry: (_GRAVITY[entry.result.verdict], entry.result.title, entry.result.tenant)
+    )
     groups = [(title, list(group)) for title, group in groupby(found, key=lambda entry: entry.result.title)]
     html = render.site_template("index.html.j2").render(
         css=Markup(render.style()),  # noqa: S704 -- the theme's own file

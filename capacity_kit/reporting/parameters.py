@@ -16,7 +16,16 @@ from capacity_kit.errors import USAGE, CapacityError
 Value = str | int | float | bool | None
 
 _TYPES: Final[dict[str, type]] = {"str": str, "int": int, "float": float, "bool": bool}
-_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WORDS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,9 @@ def declared(notebook: NotebookNode, name: str) -> list[Parameter]:
     CapacityError
         If the cell is missing or holds anything but annotated, described parameters with plain defaults.
     """
-    cells = [c for c in notebook.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", [])]
+    cells = [
+        c for c in notebook.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", [])
+    ]
     if len(cells) != 1:
         raise CapacityError(f"{name} has {len(cells)} cells tagged 'parameters', where one is needed")
     source = cells[0].source

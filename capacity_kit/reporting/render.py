@@ -56,7 +56,11 @@ class Page:
     @property
     def as_of(self) -> str:
         """The moment that the report is about, in the reader's time zone."""
-        return units.at(pd.Timestamp(self.result.as_of), self.result.timezone) if self.result.as_of else units.DASH
+        return (
+            units.at(pd.Timestamp(self.result.as_of), self.result.timezone)
+            if self.result.as_of
+            else units.DASH
+        )
 
     @property
     def css(self) -> str:
@@ -88,7 +92,9 @@ class _Headings(mistune.HTMLRenderer):
         name = f"{name}-{len(self._found) + 1}" if name in [n for n, _ in self._found] else name
         if level == 2:
             self._found.append((name, plain))
-        return f'<h{level} id="{name}">{text}</h{level}>\n' if level == 2 else f"<h{level}>{text}</h{level}>\n"
+        return (
+            f'<h{level} id="{name}">{text}</h{level}>\n' if level == 2 else f"<h{level}>{text}</h{level}>\n"
+        )
 
 
 def title_of(notebook: NotebookNode, name: str) -> str:
@@ -140,5 +146,7 @@ def style() -> str:
 
 def site_template(name: str) -> Any:
     """A template of the site's own pages; whatever goes into it is escaped."""
-    environment = Environment(loader=FileSystemLoader(resources.path("theme") / "site"), autoescape=True, trim_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(resources.path("theme") / "site"), autoescape=True, trim_blocks=True
+    )
     return environment.get_template(name)

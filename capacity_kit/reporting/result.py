@@ -147,7 +147,10 @@ def publish(
         See `Result`.
     """
     found = Result(verdict, headline, tuple(kpis), data_as_of=data_as_of, simulated=simulated)
-    plain = [f"{verdict.upper()}: {headline}", *(f"{k.label}: {k.value} {MOOD_WORDS[k.mood]} {k.note}".rstrip() for k in kpis)]
+    plain = [
+        f"{verdict.upper()}: {headline}",
+        *(f"{k.label}: {k.value} {MOOD_WORDS[k.mood]} {k.note}".rstrip() for k in kpis),
+    ]
     kept = {key: value for key, value in asdict(found).items() if value}
     display(  # type: ignore[no-untyped-call]
         {MIME: kept, "text/html": cards(found), "text/plain": "\n".join(plain)}, raw=True

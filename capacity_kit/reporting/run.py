@@ -143,14 +143,18 @@ def find(notebook: str) -> Path:
     files = {file.stem: file for file in resources.path("notebooks").glob("*.ipynb")}
     if notebook in files:
         return files[notebook]
-    raise CapacityError(f"There is no notebook {notebook!r}", f"Choose {', '.join(sorted(files))}, or an .ipynb file.")
+    raise CapacityError(
+        f"There is no notebook {notebook!r}", f"Choose {', '.join(sorted(files))}, or an .ipynb file."
+    )
 
 
 def _load(file: Path) -> NotebookNode:
     try:
         return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call,no-any-return]
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
-        raise CapacityError(f"{file} is no notebook that can be read: {str(error).splitlines()[0]}") from error
+        raise CapacityError(
+            f"{file} is no notebook that can be read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _moment(given: Value, settings: Settings) -> datetime:
@@ -159,7 +163,9 @@ def _moment(given: Value, settings: Settings) -> datetime:
     try:
         moment = datetime.fromisoformat(str(given))
     except ValueError:
-        raise CapacityError(f"as_of {given!r} is no time", "Write it as 2026-11-01 or 2026-11-01T06:00:00Z.") from None
+        raise CapacityError(
+            f"as_of {given!r} is no time", "Write it as 2026-11-01 or 2026-11-01T06:00:00Z."
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -231,7 +237,9 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
         start_timeout: int = 60,
         **_: Any,
     ) -> None:
-        client = _Client(nb_man, timeout=execution_timeout, startup_timeout=start_timeout, kernel_name=kernel_name)
+        client = _Client(
+            nb_man, timeout=execution_timeout, startup_timeout=start_timeout, kernel_name=kernel_name
+        )
         client.watch, client.environment = watch, environment
         watch.notebook = nb_man.nb
         client.execute()
@@ -299,7 +307,9 @@ def _section(notebook: NotebookNode, cell: int) -> str:
     """The heading under which a cell stands."""
     for earlier in reversed(notebook.cells[: cell + 1]):
         if earlier.cell_type == "markdown":
-            headings = [line.lstrip("# ").strip() for line in earlier.source.splitlines() if line.startswith("#")]
+            headings = [
+                line.lstrip("# ").strip() for line in earlier.source.splitlines() if line.startswith("#")
+            ]
             if headings:
                 return str(headings[-1])
     return ""
@@ -337,7 +347,9 @@ def _conclude(result: Result, executed: NotebookNode, failure: Failure | None) -
     )
 
 
-def _publish(root: Path, declared: list[Parameter], executed: NotebookNode, result: Result, as_of: datetime) -> Path:
+def _publish(
+    root: Path, declared: list[Parameter], executed: NotebookNode, result: Result, as_of: datetime
+) -> Path:
     defaults = {p.name: p.default for p in declared}
     others = {k: v for k, v in result.parameters.items() if k not in ("tenant", "as_of") and v != defaults[k]}
     place = site.folder(result.notebook, result.tenant, pd.Timestamp(as_of).to_pydatetime(), others)

@@ -60,7 +60,8 @@ def items(lines: Sequence[str], empty: str) -> None:
         say(empty)
         return
     _display(
-        "\n".join(f"- {line}" for line in lines), "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in lines) + "</ul>"
+        "\n".join(f"- {line}" for line in lines),
+        "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in lines) + "</ul>",
     )
 
 
@@ -103,7 +104,10 @@ def table(
     side = {name: ' class="figure"' if name in figures else "" for name in columns}
     head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
     rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
-    body = "".join("<tr>" + "".join(_td(t, n in figures, n in verdicts) for n, t in row.items()) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(_td(t, n in figures, n in verdicts) for n, t in row.items()) + "</tr>"
+        for row in rows
+    )
     note = f'<p class="more">{more}</p>' if more else ""
     html = (
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
@@ -116,7 +120,11 @@ def table(
 def _cell(value: Any) -> str:
     if units.missing(value):
         return units.DASH
-    return units.number(value, 6) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return (
+        units.number(value, 6)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _td(text: str, figure: bool, verdict: bool) -> str:

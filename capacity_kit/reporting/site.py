@@ -51,7 +51,9 @@ def folder(notebook: str, tenant: str, as_of: datetime, others: Mapping[str, Any
     """
     stamp = as_of.strftime("%Y-%m-%dT%H%M%SZ")
     if others:
-        stamp += "-" + hashlib.sha256(json.dumps(others, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        stamp += (
+            "-" + hashlib.sha256(json.dumps(others, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        )
     return Path(slug(notebook), tenant_folder(tenant), stamp)
 
 

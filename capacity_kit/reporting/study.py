@@ -52,19 +52,54 @@ class Study:
         self.simulated = _simulated(rests_on)
 
     def read(self, name: str, **parameters: Any) -> pd.DataFrame:
-        """The rows of a named query about this study's tenants and moment."""
-        return self.vault.read(name, scope=self.scope, as_of=self.as_of.to_pydatetime(), **parameters)
+        """The rows of a named query about this study's tenants, and its moment unless `as_of` says another."""
+        asked = {"scope": self.scope, "as_of": self.as_of.to_pydatetime(), **parameters}
+        return self.vault.read(name, **asked)
 
     def analyze(self, resource_type: str = vault.ALL, days: int = 30) -> pd.DataFrame:
-        """The growth analysis as of this study's moment, recorded nowhere: a report changes nothing that it reports.
+        """The growth analysis as of this study's moment, recorded nowhere: a report changes nothing that it reports."""
+        with self.vault.transaction():
+            self.vault.execute("report_read_only")
+            return self.vault.analyze(self.tenant, resource_type, days, self.as_of.to_pydatetime())
+
+    def outlook(
+        self, resource_type: str = vault.ALL, days: int = 30, history_days: int | None = None
+    ) -> pd.DataFrame:
+        """Every resource's analysis beside how it stands, the shortest runway first.
+
+        Parameters
+        ----------
+        resource_type : str
+            ALL or one type.
+        days : int
+            What a trend is fitted to.
+        history_days : int, optional
+            Over how long level shifts are looked for; `days` when left out.
 
         Returns
         -------
         DataFrame
-            The columns of `Vault.analyze`; ``tenant`` is the tenant's name, ``resource`` the hub's key.
+            The columns of ``analyze_growth_patterns`` (percent, days, the resource's unit) and of the query
+            ``report_resources``; ``tenant`` is the tenant's name, ``resource`` the key of the resource's hub.
         """
-        with self.vault.transaction(rollback=True):
-            return self.vault.analyze(self.tenant, resource_type, days, self.as_of.to_pydatetime())
+        analysed = self.analyze(resource_type, days)
+        if history_days is not None and history_days > days:
+            longer = self.analyze(resource_type, history_days)
+            # Both come in the same order; the longer look knows the level shifts, the shorter one the present.
+            analysed["pattern_breaks"] = longer["pattern_breaks"]
+        analysed["tenant_key"] = analysed["tenant_hk"].fillna(vault.SYSTEM)
+        standing = self.read("report_resources", resource_type=resource_type, days=days)
+        kept = ["tenant_key", "resource_type", "resource_name"]
+        new = [
+            c
+            for c in standing.columns
+            if c in kept or c not in analysed.columns or c in ("tenant", "is_simulated")
+        ]
+        both = analysed.drop(columns=["tenant", "is_simulated"]).merge(standing[new], on=kept, how="inner")
+        order = ["time_to_capacity_days", "time_to_critical_days", "utilization_percentage", "tenant", *kept]
+        return both.sort_values(
+            order, ascending=[True, True, False, True, True, True, True], ignore_index=True
+        )
 
     def history(self, resources: list[str], days: int, points: int = 1600) -> pd.DataFrame:
         """Measurements of resources over the last `days` days, each with the capacity of its time.

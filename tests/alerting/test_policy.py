@@ -21,9 +21,13 @@ def on(day: int) -> pd.Timestamp:
     return pd.Timestamp("2026-01-01", tz="UTC") + (day - 1) * DAY
 
 
-def replay(measured: pd.DataFrame, level: float = 80, target: float = 90, horizon: int = 5, lead: int = 1) -> policy.Replay:
+def replay(
+    measured: pd.DataFrame, level: float = 80, target: float = 90, horizon: int = 5, lead: int = 1
+) -> policy.Replay:
     as_of = measured["measured_at"].iloc[-1]
-    return policy.replay(measured, level=level, target=target, horizon=horizon * DAY, lead_time=lead * DAY, as_of=as_of)
+    return policy.replay(
+        measured, level=level, target=target, horizon=horizon * DAY, lead_time=lead * DAY, as_of=as_of
+    )
 
 
 def test_a_breach_is_at_or_past_the_level_and_never_unknown():
@@ -113,3 +117,16 @@ def test_rates_leave_open_alerts_out_and_need_the_minimum():
 )
 def test_the_guides_rule(false_positive, true_positive, said):
     assert policy.recommendation(false_positive, true_positive) == said
+
+
+def test_lead_time_counts_from_the_first_forecast_of_those_that_kept_naming_the_level():
+    issued = pd.DataFrame(
+        {"issued_at": [on(1), on(5), on(10), on(20)], "is_named": [True, False, True, True]}
+    )
+    reached = pd.Series([on(3), on(7), on(12), on(31), on(1)])
+    leads = policy.lead_times(reached, issued)
+    assert leads.iloc[0] == 2 * DAY
+    assert pd.isna(leads.iloc[1]), "the last forecast before it did not name it"
+    assert leads.iloc[2] == 2 * DAY
+    assert leads.iloc[3] == 21 * DAY
+    assert pd.isna(leads.iloc[4]), "no forecast was there before it"

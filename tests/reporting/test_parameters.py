@@ -28,7 +28,12 @@ def declared():
 
 def test_a_parameter_is_its_line(declared):
     days = declared[1]
-    assert (days.name, days.annotation, days.default, days.description) == ("days", "int", 30, "days of history to fit")
+    assert (days.name, days.annotation, days.default, days.description) == (
+        "days",
+        "int",
+        30,
+        "days of history to fit",
+    )
     assert [p.optional for p in declared] == [False, False, False, False, True]
 
 

@@ -15,7 +15,9 @@ DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 
 def shown(*outputs: dict, source: str = "secret_code()") -> object:
-    return new_code_cell(source, execution_count=1, outputs=[new_output("display_data", **output) for output in outputs])
+    return new_code_cell(
+        source, execution_count=1, outputs=[new_output("display_data", **output) for output in outputs]
+    )
 
 
 def assert_harmless(html: str) -> None:
@@ -27,7 +29,15 @@ def assert_harmless(html: str) -> None:
 
 
 def page(*cells: object, **facts: object) -> str:
-    result = Result(**{"verdict": "ok", "headline": "Fine.", "title": "Growth", "as_of": "2026-11-01T00:00:00+00:00", **facts})
+    result = Result(
+        **{
+            "verdict": "ok",
+            "headline": "Fine.",
+            "title": "Growth",
+            "as_of": "2026-11-01T00:00:00+00:00",
+            **facts,
+        }
+    )
     return render.page(new_notebook(cells=[new_markdown_cell("# Growth\n\nOpening."), *cells]), result, {})
 
 
@@ -45,7 +55,11 @@ def test_whatever_an_output_holds_cannot_run_or_load(mime):
 
 
 def test_markdown_is_escaped_and_its_links_lead_nowhere():
-    html = page(new_markdown_cell(f"## {EVIL}\n\n{EVIL}\n\nGo [out](https://example.org) ![i](https://example.org/i.png)"))
+    html = page(
+        new_markdown_cell(
+            f"## {EVIL}\n\n{EVIL}\n\nGo [out](https://example.org) ![i](https://example.org/i.png)"
+        )
+    )
     assert_harmless(html)
     assert "&lt;script&gt;" in html
     assert ">out</a>" in html
@@ -53,8 +67,17 @@ def test_markdown_is_escaped_and_its_links_lead_nowhere():
 
 def test_names_are_escaped_in_every_part_of_the_header():
     failure = Failure(EVIL, 3, EVIL, EVIL)
-    facts = {"title": EVIL, "tenant_label": EVIL, "headline": EVIL, "simulated": EVIL, "parameters": {EVIL: EVIL}}
-    for more in ({"kpis": (Kpi(EVIL, EVIL, "bad", EVIL),), "versions": {EVIL: EVIL}}, {"failure": failure, "verdict": "failed"}):
+    facts = {
+        "title": EVIL,
+        "tenant_label": EVIL,
+        "headline": EVIL,
+        "simulated": EVIL,
+        "parameters": {EVIL: EVIL},
+    }
+    for more in (
+        {"kpis": (Kpi(EVIL, EVIL, "bad", EVIL),), "versions": {EVIL: EVIL}},
+        {"failure": failure, "verdict": "failed"},
+    ):
         html = page(**facts, **more)
         assert_harmless(html)
         assert "<img" not in html
@@ -71,7 +94,9 @@ def test_a_figure_keeps_its_alt_text_and_its_caption_escaped():
 
 
 def test_one_h1_and_a_table_of_contents_that_resolves():
-    html = page(*(new_markdown_cell(f"## {name}\n\nText.") for name in ("History", "Runway", "Runway", "Läufe & <b>")))
+    html = page(
+        *(new_markdown_cell(f"## {name}\n\nText.") for name in ("History", "Runway", "Runway", "Läufe & <b>"))
+    )
     assert html.count("<h1") == 1
     links = [a["href"][1:] for a in BeautifulSoup(html, "html.parser").find_all("a")]
     assert len(set(links)) == 5, "four headings and the skip link"
@@ -96,7 +121,13 @@ def test_simulated_data_is_said_on_the_face():
 
 
 def test_warnings_stay_out_and_printed_text_is_text():
-    cell = new_code_cell("", outputs=[new_output("stream", name="stderr", text="DeprecationWarning"), new_output("stream", name="stdout", text=EVIL)])
+    cell = new_code_cell(
+        "",
+        outputs=[
+            new_output("stream", name="stderr", text="DeprecationWarning"),
+            new_output("stream", name="stdout", text=EVIL),
+        ],
+    )
     html = page(cell)
     assert "DeprecationWarning" not in html
     assert_harmless(html)

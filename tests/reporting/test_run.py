@@ -13,7 +13,9 @@ from capacity_kit import settings
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import run
 
-PARAMETERS = 'tenant: str = "ALL"  # whose resources\ndays: int = 30  # days\nas_of: str | None = None  # the moment'
+PARAMETERS = (
+    'tenant: str = "ALL"  # whose resources\ndays: int = 30  # days\nas_of: str | None = None  # the moment'
+)
 GOOD = 'from capacity_kit.reporting.result import Kpi, publish\npublish("ok", f"{days} days.", [Kpi("Days", str(days))])'
 
 
@@ -31,7 +33,9 @@ def publish(tmp_path, pg18, request):
         file = tmp_path / "trial.ipynb"
         nbformat.write(new_notebook(cells=cells), file)
         where = settings.load().model_copy(update={"site": tmp_path / "site"})
-        return run.run(str(file), given, settings=where, dsn=dsn or pg18.dsn, cell_timeout=timeout, progress=progress)
+        return run.run(
+            str(file), given, settings=where, dsn=dsn or pg18.dsn, cell_timeout=timeout, progress=progress
+        )
 
     return published
 
@@ -43,7 +47,11 @@ def test_a_report_is_page_notebook_and_result(publish, tmp_path):
     assert done.result.headline == "14 days."
     assert done.page == tmp_path / "site/trial/_all" / done.page.parent.name / "index.html"
     assert done.page.parent.name.startswith("2026-11-01T000000Z")
-    assert sorted(p.name for p in done.page.parent.iterdir()) == ["index.html", "notebook.ipynb", "result.json"]
+    assert sorted(p.name for p in done.page.parent.iterdir()) == [
+        "index.html",
+        "notebook.ipynb",
+        "result.json",
+    ]
     found = json.loads((done.page.parent / "result.json").read_text())
     assert found["parameters"] == {"tenant": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
     assert set(found["versions"]) == {"capacity-kit", "PostgreSQL", "Python"}
@@ -84,7 +92,9 @@ def test_a_notebook_that_publishes_nothing_has_failed(publish):
     assert "without publishing" in done.result.headline
 
 
-@pytest.mark.parametrize("given", [{"day": 3}, {"days": "three"}, {"tenant": "nobody"}, {"as_of": "yesterday"}])
+@pytest.mark.parametrize(
+    "given", [{"day": 3}, {"days": "three"}, {"tenant": "nobody"}, {"as_of": "yesterday"}]
+)
 def test_what_is_wrong_is_refused_before_a_kernel_starts(publish, tmp_path, given):
     told = []
     with pytest.raises(CapacityError) as refused:

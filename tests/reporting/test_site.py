@@ -20,7 +20,8 @@ EVIL = '<script>alert("x")</script>'
 
 
 @pytest.mark.parametrize(
-    "name", [EVIL, "../../etc/passwd", "a/b", "a b", "CON", "", ".", "..", "ü" * 300, "-", "x\x00y", "Acme", "_all"]
+    "name",
+    [EVIL, "../../etc/passwd", "a/b", "a b", "CON", "", ".", "..", "ü" * 300, "-", "x\x00y", "Acme", "_all"],
 )
 def test_a_slug_is_one_harmless_part_of_a_path(name):
     made = site.slug(name)
@@ -38,11 +39,16 @@ def test_names_that_look_alike_stay_apart():
 
 
 def test_a_plain_name_stays_readable():
-    assert site.folder("growth_analysis", "harbour", NOW, {}).as_posix() == "growth_analysis/harbour/2026-11-01T000000Z"
+    assert (
+        site.folder("growth_analysis", "harbour", NOW, {}).as_posix()
+        == "growth_analysis/harbour/2026-11-01T000000Z"
+    )
 
 
 def test_other_parameters_make_another_report():
-    places = {site.folder("n", "t", NOW, others) for others in ({}, {"days": 60}, {"resource_type": "STORAGE"})}
+    places = {
+        site.folder("n", "t", NOW, others) for others in ({}, {"days": 60}, {"resource_type": "STORAGE"})
+    }
     assert len(places) == 3
 
 
@@ -76,13 +82,21 @@ def test_a_result_survives_its_file(tmp_path):
 
 def test_the_index_lists_what_is_there_and_escapes_every_name(tmp_path):
     publish(tmp_path, found())
-    publish(tmp_path, found(tenant=EVIL, tenant_label=EVIL, title=EVIL, headline=EVIL, verdict="at risk", simulated=EVIL))
-    publish(tmp_path, found(tenant="lights", tenant_label="Lights", verdict="failed", headline="Failed: ZeroDivisionError"))
+    publish(
+        tmp_path,
+        found(tenant=EVIL, tenant_label=EVIL, title=EVIL, headline=EVIL, verdict="at risk", simulated=EVIL),
+    )
+    publish(
+        tmp_path,
+        found(tenant="lights", tenant_label="Lights", verdict="failed", headline="Failed: ZeroDivisionError"),
+    )
     html = (tmp_path / "index.html").read_text()
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 4
     assert "3 reports published" in html
-    assert html.index("Failed: ZeroDivisionError") < html.index("All is well."), "what needs attention comes first"
+    assert html.index("Failed: ZeroDivisionError") < html.index("All is well."), (
+        "what needs attention comes first"
+    )
     for place in ("growth_analysis", "harbour", "lights"):
         assert place in html
 
@@ -138,7 +152,9 @@ except CapacityError as error:
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs file size limits")
 def test_a_disk_without_room_is_told_in_one_line_and_nothing_is_published(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "cannot be written" in done.stdout
     assert done.stdout.count("\n") == 1

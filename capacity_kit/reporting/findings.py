@@ -1,0 +1,396 @@
+"""What each report concludes: its verdict, its headline and its cards, from the frames that it shows."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from capacity_kit import units
+from capacity_kit.alerting.policy import Score
+from capacity_kit.reporting import tables
+from capacity_kit.reporting.rehearsal import Item
+from capacity_kit.reporting.result import Kpi, Mood, State
+from capacity_kit.reporting.tuning import Replayed
+
+WARNING_DAYS: Final = 90
+"""The guide wants capacity issues known this many days before."""
+ACCURACY: Final = 85.0
+"""The guide's target for 30-day forecasts, in percent."""
+FALSE_POSITIVES: Final = 10.0
+"""The guide's target for the false positive rate, in percent."""
+
+
+class Finding(NamedTuple):
+    """What `Study.publish` takes."""
+
+    verdict: State
+    headline: str
+    kpis: list[Kpi]
+
+
+def at_risk(outlook: pd.DataFrame) -> pd.DataFrame:
+    """The resources that are critical, or will be within 90 days."""
+    return outlook[
+        (outlook["status"] == "CRITICAL") | (outlook["time_to_critical_days"] <= WARNING_DAYS).fillna(False)
+    ]
+
+
+def growth(outlook: pd.DataFrame) -> Finding:
+    """The conclusion of a growth analysis."""
+    if outlook.empty:
+        return Finding("cannot be trusted", "Nothing has been measured yet, so nothing can be said.", [])
+    kpis = [shortest(outlook), _risk(outlook), accuracy(outlook), _unknown(outlook), _stale(outlook)]
+    untrusted = _untrusted(outlook)
+    if untrusted:
+        return Finding("cannot be trusted", untrusted, kpis)
+    endangered = at_risk(outlook)
+    if endangered.empty:
+        return Finding("ok", f"No resource becomes critical within {WARNING_DAYS} days.", kpis)
+    return Finding("at risk", f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}.", kpis)
+
+
+def _untrusted(outlook: pd.DataFrame) -> str:
+    stale = int(outlook["is_stale"].sum())
+    if 2 * stale > len(outlook):
+        return f"{stale} of {len(outlook)} resources have not been measured for more than three of their intervals."
+    return ""
+
+
+def _fate(row: tables.Row) -> str:
+    left = row["time_to_capacity_days"]
+    name = tables.named(row)
+    if units.missing(left):
+        return f"{name} is {'critical' if row['status'] == 'CRITICAL' else 'about to become critical'}"
+    return f"{name} is full" if left <= 0 else f"{name} is full in {units.days(left)}"
+
+
+def _others(count: int) -> str:
+    if not count:
+        return ""
+    return f"; {count} other resource{'s are' if count > 1 else ' is'} or will be critical within {WARNING_DAYS} days"
+
+
+def shortest(outlook: pd.DataFrame) -> Kpi:
+    """The card of the resource that is full first."""
+    known = outlook[outlook["time_to_capacity_days"].notna()]
+    if known.empty:
+        return Kpi("Shortest runway", "none in sight", "good", "no resource is on its way to its capacity")
+    first = known.loc[known["time_to_capacity_days"].astype(float).idxmin()]
+    left = first["time_to_capacity_days"]
+    mood: Mood = "bad" if left < 30 else "attention" if left < WARNING_DAYS else "good"
+    return Kpi("Shortest runway", "full now" if left <= 0 else units.days(left), mood, tables.named(first))
+
+
+def _risk(outlook: pd.DataFrame) -> Kpi:
+    count = len(at_risk(outlook))
+    said = f"of {len(outlook)} resources, critical now or within {WARNING_DAYS} days"
+    return Kpi("At risk", str(count), "bad" if count else "good", said)
+
+
+def accuracy(outlook: pd.DataFrame) -> Kpi:
+    """The card of the backtest: the mean over resources of 100 minus the error at 30 days."""
+    known = outlook["confidence_level"].dropna()
+    if known.empty:
+        return Kpi("Forecast accuracy", units.DASH, "unknown", "too little history for a backtest at 30 days")
+    mean = float(known.mean())
+    note = f"30 days ahead, backtested on {len(known)} resources; target: above {units.number(ACCURACY)} %"
+    return Kpi("Forecast accuracy", units.percent(mean), "good" if mean > ACCURACY else "attention", note)
+
+
+def _unknown(outlook: pd.DataFrame) -> Kpi:
+    count = int(outlook["capacity"].isna().sum())
+    if not count:
+        return Kpi("Capacity not known", "0", "good", "every resource has a capacity")
+    return Kpi(
+        "Capacity not known",
+        str(count),
+        "attention",
+        f"of {len(outlook)} resources: register it to see a runway",
+    )
+
+
+def _stale(outlook: pd.DataFrame) -> Kpi:
+    count = int(outlook["is_stale"].sum())
+    quality = outlook["quality"].dropna()
+    note = (
+        f"data quality {units.percent(float(quality.mean()))} on average"
+        if len(quality)
+        else "no measurement in the window"
+    )
+    return Kpi("Stale", str(count), "attention" if count else "good", f"of {len(outlook)} resources; {note}")
+
+
+def tuning(replayed: Replayed, minimum: int) -> Finding:
+    """The conclusion of a threshold tuning."""
+    scores, total = replayed.scores, replayed.total
+    if scores.empty:
+        return Finding(
+            "cannot be trusted", "There is no active threshold, so nothing would raise an alert.", []
+        )
+    said = scores["recommendation"].value_counts()
+    change = int(said.get("INCREASE_THRESHOLD", 0)), int(said.get("DECREASE_THRESHOLD", 0))
+    kpis = [
+        Kpi(
+            "Alerts",
+            units.number(total.alerts),
+            "neutral",
+            f"{total.true} true, {total.false} false, {total.open} open",
+        ),
+        false_positives(total, minimum),
+        _recall(total, minimum),
+        Kpi(
+            "To increase",
+            str(change[0]),
+            "attention" if change[0] else "good",
+            f"of {len(scores)} thresholds",
+        ),
+        Kpi(
+            "To decrease",
+            str(change[1]),
+            "attention" if change[1] else "good",
+            f"of {len(scores)} thresholds",
+        ),
+    ]
+    if not int(scores["resources"].sum()):
+        return Finding(
+            "cannot be trusted",
+            "No threshold could be replayed: no measured resource has a known capacity.",
+            kpis,
+        )
+    if sum(change):
+        which = scores[scores["recommendation"].isin(["INCREASE_THRESHOLD", "DECREASE_THRESHOLD"])]
+        first = which.sort_values("alerts", ascending=False, kind="stable").iloc[0]
+        verb = str(first["recommendation"]).split("_")[0].lower()
+        others = f", and {sum(change) - 1} more to change" if sum(change) > 1 else ""
+        headline = f"{verb.capitalize()} {units.plain(first['threshold_name'])} of {units.plain(first['tenant'], 40)}{others}."
+        return Finding("at risk", headline, kpis)
+    decided = int(said.get("OPTIMAL", 0))
+    return Finding(
+        "ok", f"No threshold needs a change; {decided} of {len(scores)} have history enough to judge.", kpis
+    )
+
+
+def false_positives(total: Score, minimum: int) -> Kpi:
+    """The card of the false positive rate, against the guide's target of under 10 %."""
+    label = "False positives"
+    if total.false_positive_rate is None:
+        return Kpi(
+            label, units.DASH, "unknown", f"fewer than {minimum} alerts are decided; target: under 10 %"
+        )
+    rate = total.false_positive_rate
+    note = f"of {total.true + total.false} decided alerts; target: under 10 %"
+    return Kpi(label, units.percent(rate), "good" if rate < FALSE_POSITIVES else "attention", note)
+
+
+def _recall(total: Score, minimum: int) -> Kpi:
+    if total.recall is None:
+        return Kpi("Recall", units.DASH, "unknown", f"a level was reached fewer than {minimum} times")
+    note = f"{total.announced} of {total.reached} reached levels were announced in time; the guide wants 80 %"
+    return Kpi("Recall", units.percent(total.recall), "good" if total.recall >= 80 else "attention", note)
+
+
+def verification(checklist: list[Item], fired: pd.DataFrame) -> Finding:
+    """The conclusion of a deployment verification."""
+    counted = pd.Series([item.verdict for item in checklist]).value_counts()
+    failed, watch = int(counted.get("failed", 0)), int(counted.get("attention", 0))
+    shot = int((fired["verdict"] == "fired").sum()) if len(fired) else 0
+    kpis = [
+        Kpi("Passed", str(int(counted.get("ok", 0))), "good" if not failed else "neutral", f"of {len(checklist)} items of the final checklist"),
+        Kpi("Failed", str(failed), "bad" if failed else "good"),
+        Kpi("To do", str(watch), "attention" if watch else "good", "works, and somebody has to do something"),
+        Kpi("For a person", str(int(counted.get("for a person", 0))), "neutral", "no query can tell"),
+        Kpi("Thresholds that fire", f"{shot} of {len(fired)}" if len(fired) else units.DASH,
+            "unknown" if not len(fired) else "good" if shot == len(fired) else "attention",
+            "one synthetic breach each, rolled back" if len(fired) else "not rehearsed"),
+    ]  # fmt: skip
+    if failed:
+        first = next(item for item in checklist if item.verdict == "failed")
+        return Finding("at risk", f"{first.item}: {first.found}.", kpis)
+    if watch:
+        first = next(item for item in checklist if item.verdict == "attention")
+        return Finding("ok", f"The deployment works. To do: {first.item.lower()} ({first.found}).", kpis)
+    return Finding("ok", "The deployment works, and nothing is left to do.", kpis)
+
+
+class Criterion(NamedTuple):
+    """One of the guide's success criteria: value in words, whether it is met (None: not known), and how it is computed."""
+
+    name: str
+    value: str
+    target: str
+    is_met: bool | None
+    how: str
+
+    @property
+    def verdict(self) -> str:
+        """'met', 'missed' or 'not known'."""
+        return "not known" if self.is_met is None else "met" if self.is_met else "missed"
+
+
+def criteria(
+    outlook: pd.DataFrame,
+    replayed: Replayed,
+    coverage: pd.DataFrame,
+    month: pd.Series,
+    leads: pd.Series,
+    minimum: int,
+) -> list[Criterion]:  # type: ignore[type-arg]
+    """The guide's success criteria, each computed from this database or said to be unknown.
+
+    Parameters
+    ----------
+    outlook : DataFrame
+        From `Study.outlook`.
+    replayed : Replayed
+        Every threshold against history.
+    coverage, month : DataFrame, Series
+        The queries ``report_coverage`` and ``report_month``.
+    leads : Series of timedelta64
+        From `tuning.lead_times`.
+    minimum : int
+        Fewest decided alerts for a rate.
+    """
+    confidence = outlook["confidence_level"].dropna()
+    mean = float(confidence.mean()) if len(confidence) else None
+    rate = replayed.total.false_positive_rate
+    minutes = None if units.missing(month["response_minutes"]) else float(month["response_minutes"])
+    covered = 100 * float(coverage["is_covered"].mean()) if len(coverage) else None
+    measured, imported = int(month["measurements"]), int(month["imported"])
+    automated = 100 * (measured - imported) / measured if measured else None
+    named = leads.dropna()
+    lead = float(leads.fillna(pd.Timedelta(0)).median() / pd.Timedelta(days=1)) if len(leads) else None
+    gaps = coverage.loc[~coverage["is_covered"], ["tenant", "resource_type"]]
+    lacking = tables.joined(
+        f"{units.title(str(kind))} of {units.plain(tenant, 30)}"
+        for tenant, kind in gaps.itertuples(index=False)
+    )
+    return [
+        Criterion(
+            "Forecast accuracy", units.percent(mean), "> 85 %", None if mean is None else mean > ACCURACY,
+            f"Mean over {len(confidence)} resources of 100 minus the backtested error at 30 days."
+            if mean is not None else "No resource has history enough for a backtest at 30 days.",
+        ),
+        Criterion(
+            "Alert effectiveness", units.percent(rate), "< 10 % false", None if rate is None else rate < FALSE_POSITIVES,
+            f"{replayed.total.false} of {replayed.total.true + replayed.total.false} decided alerts were not followed by what they warned of."
+            if rate is not None else f"Fewer than {minimum} alerts are decided.",
+        ),
+        Criterion(
+            "Response time", units.DASH if minutes is None else f"{units.number(minutes)} minutes", "< 30 minutes",
+            None if minutes is None else minutes < 30,
+            "Mean time to resolve an alert." if minutes is not None else "No alert has been resolved through the workbench yet.",
+        ),
+        Criterion(
+            "Coverage", units.percent(covered), "100 %", None if covered is None else covered == 100,
+            f"{int(coverage['is_covered'].sum())} of {len(coverage)} tenants' resource types with an active threshold are freshly measured."
+            + (f" Missing: {lacking}." if lacking else "") if covered is not None else "There is no active threshold.",
+        ),
+        Criterion(
+            "Automation", units.percent(automated), "≥ 95 %", None if automated is None else automated >= 95,
+            f"{measured - imported:,} of the {measured:,} measurements of the last month came without anybody importing a file."
+            if measured else "Nothing was measured in the last month.",
+        ),
+        Criterion(
+            "Proactive planning", units.DASH if lead is None else units.days(lead) if lead >= 1 else "none", "≥ 90 days", None if lead is None else lead >= WARNING_DAYS,
+            f"Median time for which forecasts had named a critical level before it was reached; {len(named)} of {len(leads)} were named at all."
+            if lead is not None else "No critical level was reached in this history.",
+        ),
+    ]  # fmt: skip
+
+
+def review(outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item]) -> Finding:
+    """The conclusion of a monthly review."""
+    if outlook.empty:
+        return Finding(
+            "cannot be trusted", "Nothing has been measured yet, so there is nothing to review.", []
+        )
+    met, known = sum(c.is_met is True for c in found), sum(c.is_met is not None for c in found)
+    due = sum(item.verdict == "attention" for item in maintenance)
+    by_name = {c.name: c for c in found}
+    kpis = [
+        shortest(outlook),
+        _risk(outlook),
+        Kpi(
+            "Criteria met",
+            f"{met} of {known}",
+            "good" if met == known else "attention",
+            f"{len(found) - known} more cannot be judged yet",
+        ),
+        *(_card(by_name[name]) for name in ("Forecast accuracy", "Alert effectiveness", "Coverage")),
+        Kpi("Maintenance due", str(due), "attention" if due else "good"),
+    ]
+    untrusted = _untrusted(outlook)
+    if untrusted:
+        return Finding("cannot be trusted", untrusted, kpis)
+    endangered = at_risk(outlook)
+    if endangered.empty:
+        return Finding(
+            "ok",
+            f"Nothing becomes critical within {WARNING_DAYS} days; {met} of {known} criteria are met.",
+            kpis,
+        )
+    return Finding(
+        "at risk",
+        f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}; {met} of {known} criteria are met.",
+        kpis,
+    )
+
+
+def _card(criterion: Criterion) -> Kpi:
+    mood: Mood = "unknown" if criterion.is_met is None else "good" if criterion.is_met else "attention"
+    return Kpi(criterion.name, criterion.value, mood, f"target: {criterion.target}")
+
+
+def maintenance(due: pd.Series, month: pd.Series, as_of: pd.Timestamp, timezone: str) -> list[Item]:  # type: ignore[type-arg]
+    """The guide's daily, weekly and monthly maintenance: what is due.
+
+    Parameters
+    ----------
+    due, month : Series
+        The queries ``report_maintenance`` and ``report_month``.
+    as_of : Timestamp
+        When.
+    timezone : str
+        The reader's.
+    """
+    last = month["last_forecast"]
+    fresh = not units.missing(last) and as_of - last <= pd.Timedelta(days=1)
+
+    def counted(title: str, count: int, what: str, to_do: str) -> Item:
+        return Item(title, "attention" if count else "ok", f"{count:,} {what}", to_do if count else "")
+
+    return [
+        Item(
+            "Daily: the analysis runs",
+            "ok" if fresh else "attention",
+            "no forecast yet"
+            if units.missing(last)
+            else f"the last forecast is of {units.at(last, timezone)}",
+            "" if fresh else "Schedule capacity analyze, or the guide's cron lines.",
+        ),
+        counted(
+            "Weekly: clean up old measurements",
+            int(due["old_measurements"]),
+            "measurements are older than 90 days",
+            "Delete them as the guide does if space is short; forecasts for a year ahead are better with them.",
+        ),
+        counted(
+            "Monthly: archive old forecasts",
+            int(due["unarchived_forecasts"]),
+            "forecasts older than six months are not archived",
+            "INSERT INTO capacity_planning.capacity_forecast_archive as the guide does.",
+        ),
+        counted(
+            "Monthly: review thresholds",
+            int(due["reviews_due"]),
+            "thresholds have a review date that has passed",
+            "Read the threshold tuning report.",
+        ),
+        counted(
+            "Monthly: analyses due",
+            int(due["analyses_due"]),
+            "patterns are due to be analysed again",
+            "Run: capacity analyze",
+        ),
+    ]

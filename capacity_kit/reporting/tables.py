@@ -1,0 +1,370 @@
+"""Frames of numbers turned into frames of words, ready for `capacity_kit.reporting.show.table`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from capacity_kit import units
+
+if TYPE_CHECKING:
+    from capacity_kit.reporting.findings import Criterion
+
+if TYPE_CHECKING:
+    Row = pd.Series[Any]
+else:
+    Row = pd.Series
+
+
+def _words(frame: pd.DataFrame, columns: dict[str, Callable[[Row], Any]]) -> pd.DataFrame:
+    rows = [row for _, row in frame.iterrows()]
+    return pd.DataFrame({name: [said(row) for row in rows] for name, said in columns.items()}, dtype=object)
+
+
+def resource(row: Row) -> str:
+    """'Storage documents' of a row with ``resource_type`` and ``resource_name``."""
+    return f"{units.title(str(row['resource_type']))} {units.plain(row['resource_name'], 40)}"
+
+
+def named(row: Row) -> str:
+    """A resource with its owner: 'Storage documents of Harbour Dental Group'."""
+    return f"{resource(row)} of {units.plain(row['tenant'], 40)}"
+
+
+def standing(resources: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Where each resource stands: usage, capacity, utilization, status, age of the measurement."""
+    return _words(
+        resources,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Usage": lambda r: units.quantity(r["usage"], r["unit"]),
+            "Capacity": lambda r: (
+                "not known" if units.missing(r["capacity"]) else units.quantity(r["capacity"], r["unit"])
+            ),
+            "Used": lambda r: units.percent(r["utilization"]),
+            "Status": lambda r: "stale" if r["is_stale"] else r["status"],
+            "Measured": lambda r: units.at(r["measured_at"], timezone),
+        },
+    )
+
+
+def forecasts(outlook: pd.DataFrame) -> pd.DataFrame:
+    """Usage now and 7, 30, 90 and 365 days ahead, with the days until each level."""
+
+    def ahead(column: str) -> Callable[[Row], str]:
+        return lambda r: units.quantity(r[column], r["unit"])
+
+    return _words(
+        outlook,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Pattern": lambda r: str(r["pattern_type"]).replace("_", " ").lower(),
+            "Now": ahead("current_usage"),
+            "A day": lambda r: _signed(r["growth_per_day"], r["unit"]),
+            "7 days": ahead("forecast_7d"),
+            "30 days": ahead("forecast_30d"),
+            "90 days": ahead("forecast_90d"),
+            "1 year": ahead("forecast_1y"),
+        },
+    )
+
+
+def runways(outlook: pd.DataFrame) -> pd.DataFrame:
+    """Days until warning, critical and capacity, in words."""
+    return _words(
+        outlook,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Used": lambda r: units.percent(r["utilization_percentage"]),
+            "To warning": lambda r: until(
+                r["time_to_warning_days"], r["utilization_percentage"], r["warning"]
+            ),
+            "To critical": lambda r: until(
+                r["time_to_critical_days"], r["utilization_percentage"], r["critical"]
+            ),
+            "To capacity": lambda r: until(r["time_to_capacity_days"], r["utilization_percentage"], 100.0),
+            "Why not": lambda r: "" if units.missing(r["reason"]) else str(r["reason"]),
+        },
+    )
+
+
+def actions(outlook: pd.DataFrame) -> pd.DataFrame:
+    """What to do, the most urgent first."""
+    order = ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
+    ranked = outlook.assign(_rank=outlook["action_priority"].map({name: i for i, name in enumerate(order)}))
+    ranked = ranked.sort_values("_rank", kind="stable", na_position="last")
+    return _words(
+        ranked,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Priority": lambda r: units.DASH if units.missing(r["action_priority"]) else r["action_priority"],
+            "What to do": action,
+        },
+    )
+
+
+def action(row: Row) -> str:
+    """The recommended action; where the capacity is not known, how to say it to the workbench."""
+    said = "" if units.missing(row["recommended_action"]) else str(row["recommended_action"])
+    if not units.missing(row["capacity"]):
+        return said
+    head = said.split(" Its capacity is unknown")[0]
+    return f"{head} Its capacity is not known: register it with “capacity register”.".strip()
+
+
+def trust(outlook: pd.DataFrame) -> pd.DataFrame:
+    """How far each forecast rests on good data: quality of the measurements, and errors of the backtest."""
+    return _words(
+        outlook,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Measurements": lambda r: units.number(r["measurements"], 7),
+            "Complete": lambda r: units.percent(r["completeness"]),
+            "Longest gap": lambda r: span(r["longest_gap"]),
+            "Quality": lambda r: units.percent(r["quality"]),
+            "Backtests": lambda r: units.number(r["backtest_origins"]),
+            "Error 7 d": lambda r: units.percent(r["wape_7d"]),
+            "Error 30 d": lambda r: units.percent(r["wape_30d"]),
+            "Error 90 d": lambda r: units.percent(r["wape_90d"]),
+        },
+    )
+
+
+def regimes(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Every level shift that was found, newest first."""
+    found = [
+        (pd.Timestamp(b["at"]), row, b.get("change"))
+        for _, row in outlook.iterrows()
+        for b in (row["pattern_breaks"] if isinstance(row["pattern_breaks"], list) else [])
+    ]
+    found.sort(key=lambda entry: entry[0], reverse=True)
+    return pd.DataFrame(
+        [
+            (
+                units.plain(row["tenant"]),
+                resource(row),
+                units.at(at, timezone, clock=False),
+                _signed(change, row["unit"]),
+            )
+            for at, row, change in found
+        ],
+        columns=["Tenant", "Resource", "Since", "Change of level"],
+        dtype=object,
+    )
+
+
+def until(days: Any, used: float, level: float) -> str:
+    """Whole days until a level in words; a dash where it is not in sight. `used` and `level` are in percent."""
+    if units.missing(days):
+        return units.DASH
+    if days >= 1:
+        return units.days(days)
+    return "reached" if used >= level else "under a day"
+
+
+def span(length: Any) -> str:
+    """A time span in its largest sensible unit."""
+    if units.missing(length):
+        return units.DASH
+    hours = pd.Timedelta(length) / pd.Timedelta(hours=1)
+    if hours < 1:
+        return f"{units.number(60 * hours)} min"
+    return f"{units.number(hours)} h" if hours < 48 else f"{units.number(hours / 24)} days"
+
+
+def _signed(value: Any, unit: str) -> str:
+    if units.missing(value):
+        return units.DASH
+    text = units.quantity(value, unit)
+    return f"+{text}" if value > 0 else text
+
+
+def joined(names: Iterable[str], top: int = 3) -> str:
+    """'A, B, C and 4 more'."""
+    listed = list(names)
+    more = f" and {len(listed) - top} more" if len(listed) > top else ""
+    return ", ".join(listed[:top]) + more
+
+
+def thresholds(scores: pd.DataFrame) -> pd.DataFrame:
+    """Each threshold's alerts over history, its rates, and the guide's recommendation; those with most alerts first."""
+    return _words(
+        scores.sort_values(["alerts", "resources"], ascending=False, kind="stable"),
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Threshold": lambda r: units.plain(r["threshold_name"]),
+            "Level": lambda r: f"{units.number(r['level'])} %",
+            "Warns of": lambda r: f"{units.number(r['target'])} %",
+            "Alerts": lambda r: units.number(r["alerts"]),
+            "True": lambda r: units.number(r["true"]),
+            "False": lambda r: units.number(r["false"]),
+            "Open": lambda r: units.number(r["open"]),
+            "Announced": lambda r: f"{r['announced']} of {r['reached']}",
+            "False positives": lambda r: units.percent(r["false_positive_rate"]),
+            "Recall": lambda r: units.percent(r["recall"]),
+            "Recommendation": lambda r: (
+                "not decided" if units.missing(r["recommendation"]) else r["recommendation"]
+            ),
+        },
+    )
+
+
+def undecided(scores: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """Why no recommendation is given, in counts of thresholds."""
+    open_ = scores[scores["recommendation"].isna()]
+    reasons = pd.Series(
+        [
+            "nothing of this type has been measured, or its capacity is not known"
+            if row["resources"] == 0
+            else "it would never have fired"
+            if row["alerts"] == 0
+            else f"fewer than {minimum} of its alerts are decided"
+            if units.missing(row["false_positive_rate"])
+            else f"what it warns of was reached fewer than {minimum} times"
+            for _, row in open_.iterrows()
+        ],
+        dtype=object,
+    )
+    counted = reasons.value_counts().sort_index()
+    return pd.DataFrame(
+        {"Reason": list(counted.index), "Thresholds": [str(n) for n in counted]}, dtype=object
+    )
+
+
+def criteria(found: Iterable[Criterion]) -> pd.DataFrame:
+    """Success criteria: name, value, target, verdict and how it is computed (or why it cannot be)."""
+    entries = [(c.name, c.value, c.target, c.verdict, c.how) for c in found]
+    return pd.DataFrame(
+        entries, columns=["Criterion", "Value", "Target", "Verdict", "How it is computed"], dtype=object
+    )
+
+
+def changes(now: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
+    """Usage and utilization against an earlier moment, the largest change of utilization first.
+
+    Parameters
+    ----------
+    now, then : DataFrame
+        The query ``report_resources`` at both moments.
+    """
+    kept = then[["resource", "usage", "utilization", "status"]].rename(
+        columns=lambda c: c if c == "resource" else f"{c}_then"
+    )
+    both = now.merge(kept, on="resource", how="left")
+    both["points"] = both["utilization"] - both["utilization_then"]
+    both["_size"] = both["points"].abs()
+    both = both.sort_values("_size", ascending=False, na_position="last", kind="stable")
+    return _words(
+        both,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Then": lambda r: units.quantity(r["usage_then"], r["unit"]),
+            "Now": lambda r: units.quantity(r["usage"], r["unit"]),
+            "Change": lambda r: _signed(r["usage"] - r["usage_then"], r["unit"]),
+            "Used then": lambda r: units.percent(r["utilization_then"]),
+            "Used now": lambda r: units.percent(r["utilization"]),
+            "Status": lambda r: (
+                str(r["status"])
+                if units.missing(r["status_then"]) or r["status_then"] == r["status"]
+                else f"{r['status']}, was {r['status_then']}"
+            ),
+        },
+    )
+
+
+def error_sentence(row: Row) -> str:
+    """The backtested error of a resource's forecasts, as a sentence."""
+    known = [
+        f"{units.percent(row[column])} {days} days ahead"
+        for column, days in (("wape_7d", 7), ("wape_30d", 30), ("wape_90d", 90))
+        if not units.missing(row[column])
+    ]
+    if not known:
+        return "The history is too short for a backtest of these forecasts."
+    return f"Forecasts like this one were off by {', '.join(known)} on average."
+
+
+_EXPECTED = {"_h": (4, 4), "forecast_s": (35, 10), "utilization_s": (40, 10)}
+"""The guide's least columns and required columns, by the end of a table's name."""
+
+
+def structure(found: pd.DataFrame) -> pd.DataFrame:
+    """The tables with their columns, against what the guide expects of some of them."""
+
+    def expected(row: Row) -> tuple[int, int] | None:
+        return next((e for end, e in _EXPECTED.items() if str(row["table_name"]).endswith(end)), None)
+
+    def verdict(row: Row) -> str:
+        least = expected(row) or (1, 1)
+        exact = str(row["table_name"]).endswith("_h")
+        columns, required = int(row["columns"]), int(row["required"])
+        fits = (columns, required) == least if exact else columns >= least[0] and required >= least[1]
+        return "ok" if fits else "failed"
+
+    def wanted(row: Row) -> str:
+        least = expected(row)
+        if least is None:
+            return units.DASH
+        return f"{least[0]}, {least[1]} required" if least == (4, 4) else f"{least[0]}+, {least[1]}+ required"
+
+    return _words(
+        found,
+        {
+            "Table": lambda r: r["table_name"],
+            "Columns": lambda r: units.number(r["columns"]),
+            "Required": lambda r: units.number(r["required"]),
+            "Expected": wanted,
+            "Verdict": verdict,
+        },
+    )
+
+
+def data(found: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Measurements by type: how many, of how many resources, how full on average, how new."""
+    return _words(
+        found,
+        {
+            "Type": lambda r: units.title(str(r["resource_type"])),
+            "Resources": lambda r: units.number(r["resources"]),
+            "Measurements": lambda r: units.number(r["measurements"], 9),
+            "Above zero": lambda r: units.number(r["above_zero"], 9),
+            "Mean utilization": lambda r: units.percent(r["utilization"]),
+            "Newest": lambda r: units.at(r["newest"], timezone),
+        },
+    )
+
+
+def indexes(found: pd.DataFrame) -> pd.DataFrame:
+    """Indexes with how often they were used."""
+    return _words(
+        found,
+        {
+            "Table": lambda r: r["table_name"],
+            "Index": lambda r: r["index_name"],
+            "Kind": lambda r: "unique" if r["is_unique"] else "plain",
+            "Used": lambda r: f"{int(r['scans']):,} scans",
+            "Verdict": lambda r: "ok" if r["is_valid"] else "failed",
+        },
+    )
+
+
+def fired(found: pd.DataFrame) -> pd.DataFrame:
+    """The rehearsal of every threshold."""
+    return _words(
+        found,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Threshold": lambda r: units.plain(r["threshold_name"]),
+            "Type": lambda r: units.title(str(r["resource_type"])),
+            "Level": lambda r: f"{units.number(r['level'])} %",
+            "Verdict": lambda r: r["verdict"],
+        },
+    )
