@@ -436,6 +436,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
     elif judged.empty:
         console.out.print("There are no thresholds; capacity analyze --thresholds makes the defaults.")
     else:
+        worth_a_line = judged[exceeded | judged["threshold_exceeded"].isna()]
         console.table(
             ["tenant", "threshold", "resource", "full", "threshold at", "verdict", "action"],
             [
@@ -445,16 +446,13 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
                     f"{row.resource_type} {row.resource_name or ''}",
                     units.percent(row.current_utilization),
                     units.percent(row.threshold_percentage),
-                    "no verdict"
-                    if pd.isna(row.threshold_exceeded)
-                    else row.alert_severity
-                    if row.threshold_exceeded
-                    else "ok",
+                    "no verdict" if pd.isna(row.threshold_exceeded) else row.alert_severity,
                     row.recommended_action,
                 )
-                for row in console.rows(judged)
+                for row in console.rows(worth_a_line)
             ],
         )
+        console.out.print(f"{len(judged) - len(worth_a_line)} of {len(judged)} thresholds are not exceeded.")
     raise typer.Exit(ATTENTION if critical else OK)
 
 
