@@ -166,11 +166,10 @@ def _empty(message: str) -> Plot:
 
 
 def _name(row: pd.Series[Any]) -> str:
-    """'Storage · cluster', with the tenant behind it where the row has one."""
-    parts = [units.title(str(row["resource_type"])), units.plain(row["resource_name"], 32)]
-    if "tenant" in row.index and not units.missing(row["tenant"]):
-        parts.append(units.plain(row["tenant"], 32))
-    return " · ".join(parts)
+    """'Storage documents · Harbour', the tenant behind it where the row has one."""
+    said = units.resource(str(row["resource_type"]), str(row["resource_name"]))
+    named = "tenant" in row.index and not units.missing(row["tenant"])
+    return f"{said} · {units.plain(row['tenant'], 32)}" if named else said
 
 
 @_styled
@@ -236,12 +235,16 @@ def history(
         ax,
         [*end, *((value, f"{k} {units.quantity(value, unit)}", colours[k]) for k, value in levels.items())],
     )
-    for (when, value), days in zip(ahead[2:4], (30, 90), strict=False):
+    rising = len(ahead) > 1 and ahead[-1][1] >= ahead[0][1]
+    for (when, value), days, below in zip(ahead[2:4], (30, 90), (rising, not rising), strict=False):
+        # Below a rising line on its right, above it on its left: there the line is not in the way.
         ax.annotate(
             f"{days} d: {units.quantity(value, unit)}",
             xy=(float(date2num(when)), value),
-            xytext=(7, -11),
+            xytext=(6, -9) if below else (-5, 8),
             textcoords="offset points",
+            ha="left" if below else "right",
+            va="center",
             color=ORANGE,
             fontsize=8,
         )
@@ -486,16 +489,6 @@ def threshold_history(
             lw=0,
         )
         ax.plot([episode.start], [level], "v", color=colours[str(episode.outcome)], markersize=6)
-        if len(episodes) <= 12:
-            ax.annotate(
-                str(episode.outcome),
-                xy=(float(date2num(episode.start)), 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 3),
-                textcoords="offset points",
-                color=colours[str(episode.outcome)],
-                fontsize=8,
-            )
     ax.set_ylim(0, max(105.0, float(shares.max()) * 1.08))
     ax.margins(x=0.01)
     _time_axis(ax, timezone)
@@ -509,6 +502,17 @@ def threshold_history(
         ],
     )
     counted = {word: int((episodes["outcome"] == word).sum()) if len(episodes) else 0 for word in colours}
+    for place, (word, colour) in enumerate(reversed(colours.items())):
+        ax.annotate(
+            f"▼ {counted[word]} {word}",
+            xy=(1.0, 1.0),
+            xycoords="axes fraction",
+            xytext=(-50 * place, 8),
+            textcoords="offset points",
+            ha="right",
+            color=colour,
+            fontsize=8.5,
+        )
     text = (
         f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} against a threshold of "
         f"{units.number(level)} %. {len(episodes)} alert{'s' * (len(episodes) != 1)}: {counted['true']} followed by what they warned of, "
@@ -536,14 +540,29 @@ def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str 
     kept = float((errors.abs() <= target_percent).mean() * 100)
     ax = _axes(3.0)
     inside = errors.abs() <= target_percent
-    for mask, colour in ((inside, BLUE), (~inside, ORANGE)):
+    edge = (
+        4 * target_percent
+    )  # a few wild ones would press the rest flat: they are drawn at the edge, and counted
+    beyond = errors.abs() > edge
+    for mask, colour, mark in (
+        (inside, BLUE, "o"),
+        (~inside & ~beyond, ORANGE, "o"),
+        (errors > edge, RED, "^"),
+        (errors < -edge, RED, "v"),
+    ):
         ax.plot(
-            scored.loc[mask, "target_at"], errors[mask], "o", color=colour, markersize=4.5, alpha=0.75, mew=0
+            scored.loc[mask, "target_at"],
+            errors[mask].clip(-edge, edge),
+            mark,
+            color=colour,
+            markersize=4.5,
+            alpha=0.75,
+            markeredgewidth=0,
         )
     ax.axhline(0, color=INK, linewidth=0.8)
-    for edge in (-target_percent, target_percent):
-        ax.axhline(edge, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    reach = max(target_percent * 1.6, float(errors.abs().max()) * 1.15)
+    for line in (-target_percent, target_percent):
+        ax.axhline(line, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    reach = min(1.08 * edge, max(target_percent * 1.6, float(errors.abs().max()) * 1.15))
     ax.set_ylim(-reach, reach)
     ax.yaxis.set_major_locator(MaxNLocator(5))
     _time_axis(ax, timezone)
@@ -557,7 +576,7 @@ def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str 
         ],
     )
     worst = errors.abs().idxmax()
-    worst_at = (float(date2num(scored.loc[worst, "target_at"])), float(errors[worst]))
+    worst_at = (float(date2num(scored.loc[worst, "target_at"])), float(errors.clip(-edge, edge)[worst]))
     if not inside[worst]:
         left = worst_at[0] > float(np.mean(ax.get_xlim()))
         ax.annotate(
@@ -575,4 +594,6 @@ def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str 
         f"measured; the median error is {units.percent(errors.abs().median())}, the largest {units.percent(errors.abs().max())} "
         f"({_name(scored.loc[worst])}, {scored.loc[worst, 'target_at']:%Y-%m-%d})."
     )
+    if beyond.any():
+        text += f" {int(beyond.sum())} beyond {units.number(edge)} % {'is' if beyond.sum() == 1 else 'are'} drawn at the edge."
     return Plot(ax, text)

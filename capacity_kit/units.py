@@ -108,3 +108,9 @@ def plain(name: Any, width: int = 60) -> str:
 def title(resource_type: str) -> str:
     """'TRANSACTION_ID' as 'Transaction id'."""
     return resource_type.replace("_", " ").strip().capitalize()
+
+
+def resource(resource_type: str, resource_name: str) -> str:
+    """A resource in words: 'Storage documents'; 'Users' where its name only says its type again."""
+    kind, name = title(resource_type), plain(resource_name, 40)
+    return kind if name.lower() == kind.lower() else f"{kind} {name}"

@@ -22,15 +22,14 @@ from capacity_kit.plots import Plot
 
 _MOODS: Final = {
     "ok": "good",
-    "yes": "good",
     "met": "good",
     "optimal": "good",
     "fired": "good",
     "normal": "good",
-    "not needed": "neutral",
+    "attention": "attention",
+    "high": "attention",
+    "stale": "attention",
     "warning": "attention",
-    "watch": "attention",
-    "due": "attention",
     "increase_threshold": "attention",
     "decrease_threshold": "attention",
     "critical": "bad",
@@ -38,10 +37,8 @@ _MOODS: Final = {
     "missed": "bad",
     "missing": "bad",
     "did not fire": "bad",
-    "unknown": "unknown",
     "not known": "unknown",
     "not decided": "unknown",
-    "for a person": "neutral",
 }
 
 _LONG: Final = 36

@@ -25,7 +25,7 @@ def _words(frame: pd.DataFrame, columns: dict[str, Callable[[Row], Any]]) -> pd.
 
 def resource(row: Row) -> str:
     """'Storage documents' of a row with ``resource_type`` and ``resource_name``."""
-    return f"{units.title(str(row['resource_type']))} {units.plain(row['resource_name'], 40)}"
+    return units.resource(str(row["resource_type"]), str(row["resource_name"]))
 
 
 def named(row: Row) -> str:
@@ -55,7 +55,7 @@ def forecasts(outlook: pd.DataFrame) -> pd.DataFrame:
     """Usage now and 7, 30, 90 and 365 days ahead, with the days until each level."""
 
     def ahead(column: str) -> Callable[[Row], str]:
-        return lambda r: units.quantity(r[column], r["unit"])
+        return lambda r: _amount(r[column], r["unit"])
 
     return _words(
         outlook,
@@ -63,8 +63,8 @@ def forecasts(outlook: pd.DataFrame) -> pd.DataFrame:
             "Tenant": lambda r: units.plain(r["tenant"]),
             "Resource": resource,
             "Pattern": lambda r: str(r["pattern_type"]).replace("_", " ").lower(),
-            "Now": ahead("current_usage"),
-            "A day": lambda r: _signed(r["growth_per_day"], r["unit"]),
+            "Now": lambda r: units.quantity(r["current_usage"], r["unit"]),
+            "A day": lambda r: _signed(r["growth_per_day"], r["unit"], _amount),
             "7 days": ahead("forecast_7d"),
             "30 days": ahead("forecast_30d"),
             "90 days": ahead("forecast_90d"),
@@ -88,7 +88,7 @@ def runways(outlook: pd.DataFrame) -> pd.DataFrame:
                 r["time_to_critical_days"], r["utilization_percentage"], r["critical"]
             ),
             "To capacity": lambda r: until(r["time_to_capacity_days"], r["utilization_percentage"], 100.0),
-            "Why not": lambda r: "" if units.missing(r["reason"]) else str(r["reason"]),
+            "Note": lambda r: "" if units.missing(r["reason"]) else str(r["reason"]),
         },
     )
 
@@ -179,10 +179,15 @@ def span(length: Any) -> str:
     return f"{units.number(hours)} h" if hours < 48 else f"{units.number(hours / 24)} days"
 
 
-def _signed(value: Any, unit: str) -> str:
+def _amount(value: Any, unit: str) -> str:
+    """A quantity whose unit is told elsewhere in its row; bytes keep theirs, since it changes with their size."""
+    return units.quantity(value, unit) if unit == "bytes" else units.number(value)
+
+
+def _signed(value: Any, unit: str, said: Callable[[Any, str], str] = units.quantity) -> str:
     if units.missing(value):
         return units.DASH
-    text = units.quantity(value, unit)
+    text = said(value, unit)
     return f"+{text}" if value > 0 else text
 
 
@@ -203,9 +208,7 @@ def thresholds(scores: pd.DataFrame) -> pd.DataFrame:
             "Level": lambda r: f"{units.number(r['level'])} %",
             "Warns of": lambda r: f"{units.number(r['target'])} %",
             "Alerts": lambda r: units.number(r["alerts"]),
-            "True": lambda r: units.number(r["true"]),
-            "False": lambda r: units.number(r["false"]),
-            "Open": lambda r: units.number(r["open"]),
+            "True, false, open": lambda r: f"{r['true']}, {r['false']}, {r['open']}",
             "Announced": lambda r: f"{r['announced']} of {r['reached']}",
             "False positives": lambda r: units.percent(r["false_positive_rate"]),
             "Recall": lambda r: units.percent(r["recall"]),
@@ -357,14 +360,20 @@ def indexes(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def fired(found: pd.DataFrame) -> pd.DataFrame:
-    """The rehearsal of every threshold."""
+    """The rehearsal of every threshold, those of one name together; what did not fire comes first."""
+    if found.empty:
+        return found
+    order = {"did not fire": 0, "switched off": 1, "fired": 2}
+    alike = ["verdict", "threshold_name", "resource_type", "level"]
+    groups = found.groupby(alike, sort=True)["tenant"].agg(list).reset_index()
+    groups = groups.sort_values("verdict", key=lambda said: said.map(order), kind="stable")
     return _words(
-        found,
+        groups,
         {
-            "Tenant": lambda r: units.plain(r["tenant"]),
             "Threshold": lambda r: units.plain(r["threshold_name"]),
             "Type": lambda r: units.title(str(r["resource_type"])),
             "Level": lambda r: f"{units.number(r['level'])} %",
+            "Of": lambda r: joined((units.plain(name, 40) for name in r["tenant"]), top=2),
             "Verdict": lambda r: r["verdict"],
         },
     )
