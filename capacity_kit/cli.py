@@ -209,7 +209,7 @@ def capture(
         [
             (
                 row.tenant,
-                f"{row.resource_type} {row.resource_name}",
+                _resource(row),
                 units.quantity(row.current_usage, row.unit),
                 units.quantity(row.capacity, row.unit),
                 units.percent(row.utilization_percentage),
@@ -409,7 +409,7 @@ def analyze(
         [
             (
                 _whose(row),
-                f"{row.resource_type} {row.resource_name}",
+                _resource(row),
                 row.pattern_type,
                 units.quantity(row.current_usage, row.unit),
                 units.quantity(row.capacity, row.unit),
@@ -443,7 +443,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
                 (
                     _whose(row),
                     row.threshold_name,
-                    f"{row.resource_type} {row.resource_name or ''}",
+                    _resource(row),
                     units.percent(row.current_utilization),
                     units.percent(row.threshold_percentage),
                     "no verdict" if pd.isna(row.threshold_exceeded) else row.alert_severity,
@@ -473,7 +473,7 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
         [
             (
                 _whose(row),
-                f"{row.resource_type} {row.resource_name}",
+                _resource(row),
                 row.status,
                 units.quantity(row.usage, row.unit),
                 units.quantity(row.capacity, row.unit),
@@ -710,6 +710,12 @@ def _labels(opened: Vault) -> dict[str, str]:
 
 def _whose(row: Any) -> str:
     return f"{row.tenant}{' (simulated)' if row.is_simulated else ''}"
+
+
+def _resource(row: Any) -> str:
+    return (
+        str(row.resource_type) if pd.isna(row.resource_name) else f"{row.resource_type} {row.resource_name}"
+    )
 
 
 def _to_do(row: Any) -> str:

@@ -259,6 +259,15 @@ def test_history_is_analysed_month_by_month_and_judged(run, measured):
     assert len(json.loads(out)) == 20
     months = "SELECT count(DISTINCT forecast_timestamp) FROM capacity_planning.capacity_forecast_s"
     assert measured.value(months) >= 11
+    versions = measured.value("SELECT count(*) FROM capacity_planning.capacity_forecast_s")
+    code, _, err = run("analyze", "--dsn", measured.dsn, "--history", "--as-of", "2026-11-01")
+    assert (code, measured.value("SELECT count(*) FROM capacity_planning.capacity_forecast_s")) == (
+        0,
+        versions,
+    )
+    assert "not recorded" not in err
+    code, out, _ = run("evaluate", "--dsn", measured.dsn, "--as-of", "2026-11-01")
+    assert " nan" not in out
     code, out, _ = run("evaluate", "--dsn", measured.dsn, "--as-of", "2026-11-01", "--json")
     judged = json.loads(out)
     critical = [row for row in judged if row["threshold_exceeded"] and row["alert_severity"] == "CRITICAL"]

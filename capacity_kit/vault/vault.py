@@ -273,8 +273,8 @@ class Vault:
     ) -> pd.DataFrame:
         """Analyse as if it had been done on the first of each month since measuring began, and at ``as_of``.
 
-        So a fresh import has forecasts that can be held against what then came. Months that were already
-        analysed from the same measurements leave no second version.
+        So a fresh import has forecasts that can be held against what then came. What was analysed from a month
+        already is left alone.
 
         Parameters
         ----------
