@@ -159,49 +159,50 @@ step AS MATERIALIZED (
 
 -- The present, and at most 14 origins of the backtest, evenly over the history that has 14 days before them and 7 after.
 origin AS MATERIALIZED (
-    SELECT h.id, 0 AS o, p_analysis_days AS days FROM (SELECT DISTINCT d.id FROM day d) h
-    UNION ALL
-    SELECT h.id, g.o, greatest(p_analysis_days, 14)
-    FROM (SELECT d.id, max(d.k) - 13 AS first FROM day d GROUP BY d.id) h
-    CROSS JOIN LATERAL generate_series(7, h.first, greatest(1, ceil((h.first - 6) / 14.0)::int)) AS g (o)),
+    SELECT row_number() OVER (ORDER BY p.id, p.o)::int AS nr, p.*
+    FROM (SELECT h.id, 0 AS o, p_analysis_days AS days FROM (SELECT DISTINCT d.id FROM day d) h
+          UNION ALL
+          SELECT h.id, g.o, greatest(p_analysis_days, 14)
+          FROM (SELECT d.id, max(d.k) - 13 AS first FROM day d GROUP BY d.id) h
+          CROSS JOIN LATERAL generate_series(7, h.first, greatest(1, ceil((h.first - 6) / 14.0)::int)) AS g (o)) p),
 point AS MATERIALIZED (
     SELECT w.*, CASE WHEN w.rn > 1 THEN w.dy END AS move
-    FROM (SELECT o.id, o.o, s.k, s.x + o.o AS x, s.y, s.gap, s.dy, s.d7, s.dy_news,
-                 row_number() OVER (PARTITION BY o.id, o.o ORDER BY s.k DESC)::int AS rn
+    FROM (SELECT o.nr, s.k, s.x + o.o AS x, s.y, s.gap, s.dy, s.d7, s.dy_news,
+                 row_number() OVER (PARTITION BY o.nr ORDER BY s.k DESC)::int AS rn
           FROM origin o JOIN step s ON s.id = o.id AND s.k >= o.o AND s.k < o.o + o.days) w),
 pace AS MATERIALIZED (
-    SELECT p.id, p.o, count(*)::int AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY p.move / p.gap) AS rate,
+    SELECT p.nr, count(*)::int AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY p.move / p.gap) AS rate,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY p.y) AS size
-    FROM point p GROUP BY p.id, p.o
+    FROM point p GROUP BY p.nr
     HAVING count(*) >= 7 AND max(p.k) - min(p.k) >= 13),
 
 -- A level shift is a step that neither the trend nor the same weekday's step a week earlier explains, and that lasts.
 news AS MATERIALIZED (
-    SELECT p.id, p.o, p.k, p.x, p.y, p.d7, p.rn, c.n, c.rate, c.size,
+    SELECT p.nr, p.k, p.x, p.y, p.d7, p.rn, c.n, c.rate, c.size,
            CASE WHEN abs(p.dy_news) < abs(p.move - c.rate * p.gap) THEN p.dy_news ELSE p.move - c.rate * p.gap END AS u
-    FROM point p JOIN pace c ON c.id = p.id AND c.o = p.o),
+    FROM point p JOIN pace c ON c.nr = p.nr),
 suspect AS MATERIALIZED (
-    SELECT s.id, s.o, s.k, s.x, s.rn, s.rate, s.u, f.floor
+    SELECT s.nr, s.k, s.x, s.rn, s.rate, s.u, f.floor
     FROM news s
-    JOIN (SELECT n.id, n.o, greatest(6 * 1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(n.u)), 0.02 * abs(max(n.size)), 1e-150) AS floor
-          FROM news n GROUP BY n.id, n.o) f ON f.id = s.id AND f.o = s.o AND abs(s.u) > f.floor),
+    JOIN (SELECT n.nr, greatest(6 * 1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(n.u)), 0.02 * abs(max(n.size)), 1e-150) AS floor
+          FROM news n GROUP BY n.nr) f ON f.nr = s.nr AND abs(s.u) > f.floor),
 lasting AS (
     SELECT l.*, CASE WHEN l.weekly IS NOT NULL AND l.n_after < 7 THEN l.weekly ELSE l.plain END AS jump
-    FROM (SELECT c.id, c.o, c.rn, c.u, c.floor,
+    FROM (SELECT c.nr, c.rn, max(c.k) AS k, c.u, c.floor,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY s.y - c.rate * (s.x - c.x)) FILTER (WHERE s.rn >= c.rn)
                  - percentile_cont(0.5) WITHIN GROUP (ORDER BY s.y - c.rate * (s.x - c.x)) FILTER (WHERE s.rn < c.rn) AS plain,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY s.d7 - 7 * c.rate) FILTER (WHERE s.rn >= c.rn AND s.k + 7 > c.k) AS weekly,
                  count(*) FILTER (WHERE s.rn >= c.rn) AS n_after, count(*) FILTER (WHERE s.rn < c.rn) AS n_before
-          FROM suspect c JOIN news s ON s.id = c.id AND s.o = c.o AND s.rn BETWEEN c.rn - 7 AND c.rn + 6
-          GROUP BY c.id, c.o, c.rn, c.u, c.floor) l
+          FROM suspect c JOIN news s ON s.nr = c.nr AND s.rn BETWEEN c.rn - 7 AND c.rn + 6
+          GROUP BY c.nr, c.rn, c.u, c.floor) l
     WHERE l.n_after >= 2 AND l.n_before >= 2
       AND sign(l.plain) = sign(l.u) AND abs(l.plain) >= greatest(l.floor, abs(l.u) / 2)
       AND (l.weekly IS NULL OR (sign(l.weekly) = sign(l.u) AND abs(l.weekly) >= greatest(l.floor, abs(l.u) / 2)))),
 -- A shift spread over neighbouring days counts once, on the day of its largest step.
 shift AS MATERIALIZED (
-    SELECT l.id, l.o, l.rn, l.jump
+    SELECT l.nr, l.rn, l.k, l.jump
     FROM (SELECT l.*, abs(l.u) * (1 + 1e-9 * l.rn) AS weight,
-                 max(abs(l.u) * (1 + 1e-9 * l.rn)) OVER (PARTITION BY l.id, l.o ORDER BY l.rn RANGE BETWEEN 3 PRECEDING AND 3 FOLLOWING) AS heaviest
+                 max(abs(l.u) * (1 + 1e-9 * l.rn)) OVER (PARTITION BY l.nr ORDER BY l.rn RANGE BETWEEN 3 PRECEDING AND 3 FOLLOWING) AS heaviest
           FROM lasting l) l
     WHERE l.weight = l.heaviest),
 
@@ -209,75 +210,74 @@ shift AS MATERIALIZED (
 -- (14 daily points over 20 days), else the whole window with the shifts taken out.
 used AS MATERIALIZED (
     SELECT v.*, CASE WHEN v.lowest > 0 AND v.pooled_shifts = 0 THEN ln(v.z) END AS lz,
-           row_number() OVER (PARTITION BY v.id, v.o ORDER BY v.rn)::int AS i, count(*) OVER (PARTITION BY v.id, v.o)::int AS m
-    FROM (SELECT r.*, min(r.z) OVER (PARTITION BY r.id, r.o) AS lowest,
+           row_number() OVER (PARTITION BY v.nr ORDER BY v.rn)::int AS i, count(*) OVER (PARTITION BY v.nr)::int AS m
+    FROM (SELECT r.*, min(r.z) OVER (PARTITION BY r.nr) AS lowest,
                  CASE WHEN r.n - r.regime_rn >= 13 AND r.regime_days >= 20 THEN 0 ELSE r.regime_rn END AS pooled_shifts
-          FROM (SELECT s.id, s.o, s.k, s.x, s.y, s.rn, s.n, s.size,
-                       s.y + coalesce(sum(f.jump) OVER (PARTITION BY s.id, s.o ORDER BY s.rn DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS z,
-                       coalesce(max(f.rn) OVER (PARTITION BY s.id, s.o), 0) AS regime_rn,
-                       max(s.x) OVER (PARTITION BY s.id, s.o) - coalesce(max(CASE WHEN f.rn IS NOT NULL THEN s.x END) OVER (PARTITION BY s.id, s.o),
-                                                                         min(s.x) OVER (PARTITION BY s.id, s.o)) AS regime_days
-                FROM news s LEFT JOIN shift f ON f.id = s.id AND f.o = s.o AND f.rn = s.rn) r) v
+          FROM (SELECT s.nr, s.k, s.x, s.y, s.rn, s.n, s.size,
+                       s.y + coalesce(sum(f.jump) OVER (PARTITION BY s.nr ORDER BY s.rn DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS z,
+                       coalesce(max(f.rn) OVER (PARTITION BY s.nr), 0) AS regime_rn,
+                       max(s.x) OVER (PARTITION BY s.nr) - coalesce(max(CASE WHEN f.rn IS NOT NULL THEN s.x END) OVER (PARTITION BY s.nr),
+                                                                         min(s.x) OVER (PARTITION BY s.nr)) AS regime_days
+                FROM news s LEFT JOIN shift f ON f.nr = s.nr AND f.rn = s.rn) r) v
     WHERE v.pooled_shifts > 0 OR v.rn >= v.regime_rn),
 
 -- Theil-Sen on pairs half and two thirds of the fit apart, whole weeks where that is possible: a weekly cycle cancels.
 slope AS MATERIALIZED (
-    SELECT s.id, s.o, percentile_cont(0.5) WITHIN GROUP (ORDER BY b.linear) AS b, percentile_cont(0.5) WITHIN GROUP (ORDER BY b.logarithmic) AS bl
-    FROM (SELECT u.id, u.o, u.x, u.z, u.lz,
+    SELECT s.nr, percentile_cont(0.5) WITHIN GROUP (ORDER BY b.linear) AS b, percentile_cont(0.5) WITHIN GROUP (ORDER BY b.logarithmic) AS bl
+    FROM (SELECT u.nr, u.x, u.z, u.lz,
                  lead(u.x, p.near) OVER fit AS x1, lead(u.z, p.near) OVER fit AS z1, lead(u.lz, p.near) OVER fit AS lz1,
                  lead(u.x, p.far) OVER fit AS x2, lead(u.z, p.far) OVER fit AS z2, lead(u.lz, p.far) OVER fit AS lz2
           FROM used u
           CROSS JOIN LATERAL (SELECT CASE WHEN u.m >= 14 THEN u.m / 2 / 7 * 7 ELSE u.m / 2 END AS near,
                                      CASE WHEN u.m >= 14 THEN u.m * 2 / 3 / 7 * 7 ELSE u.m * 2 / 3 END AS far) p
-          WINDOW fit AS (PARTITION BY u.id, u.o ORDER BY u.i)) s
+          WINDOW fit AS (PARTITION BY u.nr ORDER BY u.i)) s
     CROSS JOIN LATERAL (VALUES ((s.z1 - s.z) / (s.x1 - s.x), (s.lz1 - s.lz) / (s.x1 - s.x)),
                                ((s.z2 - s.z) / (s.x2 - s.x), (s.lz2 - s.lz) / (s.x2 - s.x))) AS b (linear, logarithmic)
-    GROUP BY s.id, s.o),
+    GROUP BY s.nr),
 centre AS MATERIALIZED (
-    SELECT u.id, u.o, s.b, s.bl, percentile_cont(0.5) WITHIN GROUP (ORDER BY u.z - s.b * u.x) AS c,
+    SELECT u.nr, max(s.b) AS b, max(s.bl) AS bl, percentile_cont(0.5) WITHIN GROUP (ORDER BY u.z - s.b * u.x) AS c,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY u.lz - s.bl * u.x) AS cl
-    FROM used u JOIN slope s ON s.id = u.id AND s.o = u.o
-    GROUP BY u.id, u.o, s.b, s.bl),
+    FROM used u JOIN slope s ON s.nr = u.nr
+    GROUP BY u.nr),
 
 -- The weekly season: medians by weekday of what the line leaves, kept when they explain it (mean absolute error falls
 -- below 70 %, each side divided by its degrees of freedom). Three whole weeks are needed to tell a season from noise.
 weekday AS MATERIALIZED (
-    SELECT u.id, u.o, u.k % 7 AS weekday, count(*) AS n,
+    SELECT u.nr, u.k % 7 AS weekday, count(*) AS n,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY u.z - c.b * u.x - c.c) AS part
-    FROM used u JOIN centre c ON c.id = u.id AND c.o = u.o
+    FROM used u JOIN centre c ON c.nr = u.nr
     WHERE u.m >= 21
-    GROUP BY u.id, u.o, u.k % 7),
+    GROUP BY u.nr, u.k % 7),
 season AS MATERIALIZED (
-    SELECT a.id, a.o, e.ratio, CASE WHEN e.ratio < 0.7 THEN a.season END AS season, CASE WHEN e.ratio < 0.7 THEN a.middle END AS middle
-    FROM (SELECT w.id, w.o, max(w.middle) AS middle, array_agg(w.part - w.middle ORDER BY w.weekday) AS season
-          FROM (SELECT w.*, avg(w.part) OVER (PARTITION BY w.id, w.o) AS middle FROM weekday w) w
-          GROUP BY w.id, w.o HAVING count(*) = 7 AND min(w.n) >= 3) a
-    JOIN (SELECT u.id, u.o, sum(abs(u.z - c.b * u.x - c.c - w.part)) / (count(*) - 7)
+    SELECT a.nr, e.ratio, CASE WHEN e.ratio < 0.7 THEN a.season END AS season, CASE WHEN e.ratio < 0.7 THEN a.middle END AS middle
+    FROM (SELECT w.nr, max(w.middle) AS middle, array_agg(w.part - w.middle ORDER BY w.weekday) AS season
+          FROM (SELECT w.*, avg(w.part) OVER (PARTITION BY w.nr) AS middle FROM weekday w) w
+          GROUP BY w.nr HAVING count(*) = 7 AND min(w.n) >= 3) a
+    JOIN (SELECT u.nr, sum(abs(u.z - c.b * u.x - c.c - w.part)) / (count(*) - 7)
                             / nullif(sum(abs(u.z - c.b * u.x - c.c)) / (count(*) - 1), 0) AS ratio
           FROM used u
-          JOIN centre c ON c.id = u.id AND c.o = u.o
-          JOIN weekday w ON w.id = u.id AND w.o = u.o AND w.weekday = u.k % 7
-          GROUP BY u.id, u.o) e ON e.id = a.id AND e.o = a.o),
+          JOIN centre c ON c.nr = u.nr
+          JOIN weekday w ON w.nr = u.nr AND w.weekday = u.k % 7
+          GROUP BY u.nr) e ON e.nr = a.nr),
 
 -- What line and exponential leave, in units of usage, both without the season.
 fit AS MATERIALIZED (
     SELECT f.*, f.d - f.c - f.b * f.x AS e1, CASE WHEN f.cl IS NOT NULL THEN f.d - f.middle - exp(least(f.cl + f.bl * f.x, 300)) END AS e2
-    FROM (SELECT u.id, u.o, u.i, u.m, u.x, u.size, c.b, c.bl, c.c + coalesce(t.middle, 0) AS c, c.cl, coalesce(t.middle, 0) AS middle,
-                 t.ratio, t.season, u.z - coalesce(t.season[1 + u.k % 7], 0) AS d
+    FROM (SELECT u.nr, u.i, u.m, u.x, u.size, c.b, c.bl, c.c + coalesce(t.middle, 0) AS c, c.cl, coalesce(t.middle, 0) AS middle,
+                 u.z - coalesce(t.season[1 + u.k % 7], 0) AS d
           FROM used u
-          JOIN centre c ON c.id = u.id AND c.o = u.o
-          LEFT JOIN season t ON t.id = u.id AND t.o = u.o) f),
+          JOIN centre c ON c.nr = u.nr
+          LEFT JOIN season t ON t.nr = u.nr) f),
 stat AS MATERIALIZED (
-    SELECT l.id, l.o, l.m, l.b, l.bl, l.c, l.cl, l.ratio, l.season, l.size, max(l.x) - min(l.x) AS length,
-           greatest(1e-9 * abs(l.size), 1e-150) AS eps, avg(abs(l.e1)) AS mae1, avg(abs(l.e2)) AS mae2,
+    SELECT l.nr, max(l.m) AS m, max(l.size) AS size, max(l.x) - min(l.x) AS length, greatest(1e-9 * abs(max(l.size)), 1e-150) AS eps, avg(abs(l.e1)) AS mae1, avg(abs(l.e2)) AS mae2,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.e1)) AS mad1, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.e2)) AS mad2,
            sum((l.e1 / l.top) * (l.p1 / l.top)) / nullif(sum((l.e1 / l.top) * (l.e1 / l.top)), 0) AS rho1,
            sum((l.e2 / l.top) * (l.p2 / l.top)) / nullif(sum((l.e2 / l.top) * (l.e2 / l.top)), 0) AS rho2,
            avg(abs(l.e1 - l.p7)) AS apart7, avg(abs(l.e1 - l.p14)) AS apart14, avg(abs(l.e1 - l.p15)) AS apart15, avg(abs(l.e1 - l.p30)) AS apart30
-    FROM (SELECT f.*, nullif(max(abs(f.d)) OVER (PARTITION BY f.id, f.o), 0) AS top, lag(f.e1) OVER fit AS p1, lag(f.e2) OVER fit AS p2, lag(f.e1, 7) OVER fit AS p7, lag(f.e1, 14) OVER fit AS p14,
+    FROM (SELECT f.nr, f.i, f.m, f.size, f.x, f.e1, f.e2, nullif(max(abs(f.d)) OVER (PARTITION BY f.nr), 0) AS top, lag(f.e1) OVER fit AS p1, lag(f.e2) OVER fit AS p2, lag(f.e1, 7) OVER fit AS p7, lag(f.e1, 14) OVER fit AS p14,
                  lag(f.e1, 15) OVER fit AS p15, lag(f.e1, 30) OVER fit AS p30
-          FROM fit f WINDOW fit AS (PARTITION BY f.id, f.o ORDER BY f.i)) l
-    GROUP BY l.id, l.o, l.m, l.b, l.bl, l.c, l.cl, l.ratio, l.season, l.size),
+          FROM fit f WINDOW fit AS (PARTITION BY f.nr ORDER BY f.i)) l
+    GROUP BY l.nr),
 
 -- Which model, and whether its trend is more than noise: the fitted change over the fit's length against the standard
 -- error that independent errors would give it, their number reduced by autocorrelation.
@@ -293,7 +293,11 @@ chosen AS MATERIALIZED (
                  greatest(s.eps, CASE WHEN v.is_exponential THEN CASE WHEN s.mad2 > s.eps THEN 1.4826 * s.mad2 ELSE 1.2533 * s.mae2 END
                                       ELSE CASE WHEN s.mad1 > s.eps THEN 1.4826 * s.mad1 ELSE 1.2533 * s.mae1 END END) AS sigma,
                  least(0.95, greatest(0, coalesce(CASE WHEN v.is_exponential THEN s.rho2 ELSE s.rho1 END, 0))) AS rho
-          FROM stat s
+          FROM (SELECT o.id, o.o, s.*, c.b, c.bl, c.c + coalesce(t.middle, 0) AS c, c.cl, t.ratio, t.season
+                FROM stat s
+                JOIN origin o ON o.nr = s.nr
+                JOIN centre c ON c.nr = s.nr
+                LEFT JOIN season t ON t.nr = s.nr) s
           CROSS JOIN LATERAL (SELECT coalesce(2 * s.m * ln(greatest(s.mae1, s.eps) / greatest(s.mae2, s.eps)) > 10
                                               AND s.mae2 < 0.9 * s.mae1, false) AS is_exponential) v) c),
 trend AS MATERIALIZED (
@@ -306,15 +310,15 @@ anchored AS MATERIALIZED (
     SELECT t.*, greatest(0, CASE t.model WHEN 'EXPONENTIAL' THEN exp(t.cl) WHEN 'LINEAR' THEN t.c ELSE 0 END + a.offset_now) AS level,
            CASE t.model WHEN 'EXPONENTIAL' THEN t.bl WHEN 'LINEAR' THEN t.b ELSE 0 END AS slope, a.outliers, a.outlier_share
     FROM trend t
-    JOIN (SELECT f.id, f.o,
+    JOIN (SELECT f.nr,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE t.model WHEN 'EXPONENTIAL' THEN f.e2 + f.middle WHEN 'LINEAR' THEN f.e1 ELSE f.d END)
                      FILTER (WHERE f.i > f.m - t.anchor_points) AS offset_now,
                  count(*) FILTER (WHERE r.off)::int AS outliers,
                  coalesce(sum(r.e) FILTER (WHERE r.off), 0) / nullif(sum(r.e), 0) AS outlier_share
-          FROM fit f JOIN trend t ON t.id = f.id AND t.o = f.o
+          FROM fit f JOIN trend t ON t.nr = f.nr
           CROSS JOIN LATERAL (SELECT abs(CASE t.model WHEN 'EXPONENTIAL' THEN f.e2 ELSE f.e1 END) AS e,
                                      abs(CASE t.model WHEN 'EXPONENTIAL' THEN f.e2 ELSE f.e1 END) > greatest(5 * t.sigma, 0.02 * abs(t.size)) AS off) r
-          GROUP BY f.id, f.o) a ON a.id = t.id AND a.o = t.o),
+          GROUP BY f.nr) a ON a.nr = t.nr),
 typed AS MATERIALIZED (
     SELECT a.*, CASE
                WHEN a.model = 'LEVEL' THEN CASE WHEN a.swing >= 0.02 * a.level THEN 'SEASONAL' WHEN a.cycle IS NOT NULL THEN 'CYCLICAL'
@@ -322,22 +326,24 @@ typed AS MATERIALIZED (
                WHEN a.slope < 0 THEN 'DECREASING'
                WHEN CASE a.model WHEN 'EXPONENTIAL' THEN exp(a.slope) - 1 ELSE a.slope / nullif(a.level, 0) END < 0.001 THEN 'SLOW_GROWTH'
                ELSE a.model END AS pattern
-    FROM anchored a LEFT JOIN (SELECT f.id, f.o, count(*) AS shifts FROM shift f GROUP BY f.id, f.o) s ON s.id = a.id AND s.o = a.o),
+    FROM anchored a LEFT JOIN (SELECT f.nr, count(*) AS shifts FROM shift f GROUP BY f.nr) s ON s.nr = a.nr),
 
 -- Each origin's forecasts against the day that was then measured, nearest to the horizon within half the usual spacing.
 history AS MATERIALIZED (
     SELECT s.id, least(15, coalesce(floor(percentile_disc(0.5) WITHIN GROUP (ORDER BY round(s.gap)) / 2), 0))::int AS reach
     FROM step s GROUP BY s.id),
-scored AS MATERIALIZED (
-    SELECT DISTINCT ON (t.id, t.o, h.days) t.id, t.o, h.days, d.y AS actual, t.level,
-           capacity_ops.projected(t.model, t.level, t.slope, t.season, d.k, d.x + t.o) AS forecast
+target AS MATERIALIZED (
+    SELECT t.*, h.days, g.k
     FROM typed t
     JOIN history y ON y.id = t.id
-    CROSS JOIN (VALUES (7), (30), (90)) AS h (days)
+    CROSS JOIN LATERAL (VALUES (7), (30), (90)) AS h (days)
     CROSS JOIN LATERAL generate_series(greatest(0, t.o - h.days - y.reach), t.o - h.days + y.reach) AS g (k)
-    JOIN day d ON d.id = t.id AND d.k = g.k
-    WHERE t.o > h.days - 1
-    ORDER BY t.id, t.o, h.days, abs(d.k - t.o + h.days), d.k),
+    WHERE t.o >= h.days),
+scored AS MATERIALIZED (
+    SELECT DISTINCT ON (t.nr, t.days) t.id, t.o, t.days, d.y AS actual, t.level,
+           capacity_ops.projected(t.model, t.level, t.slope, t.season, d.k, d.x + t.o) AS forecast
+    FROM target t JOIN day d ON d.id = t.id AND d.k = t.k
+    ORDER BY t.nr, t.days, abs(d.k - t.o + t.days), d.k),
 backtest AS MATERIALIZED (
     SELECT s.id, 100 * sum(abs(s.forecast - s.actual)) FILTER (WHERE s.days = 7) / nullif(sum(abs(s.actual)) FILTER (WHERE s.days = 7), 0) AS wape_7d,
            100 * sum(abs(s.forecast - s.actual)) FILTER (WHERE s.days = 30) / nullif(sum(abs(s.actual)) FILTER (WHERE s.days = 30), 0) AS wape_30d,
@@ -353,24 +359,25 @@ agreement AS MATERIALIZED (
     WHERE n.o = 0 GROUP BY n.id),
 -- The slope of the fit's later half minus that of its earlier half, by medians of its quarters; percent of the level a day.
 curvature AS MATERIALIZED (
-    SELECT q.id, ((q.q4 - q.q3) - (q.q2 - q.q1)) / (q.length / 4) AS change
-    FROM (SELECT f.id, max(f.x) - min(f.x) AS length,
+    SELECT o.id, ((q.q4 - q.q3) - (q.q2 - q.q1)) / (q.length / 4) AS change
+    FROM (SELECT f.nr, max(f.x) - min(f.x) AS length,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY f.d) FILTER (WHERE (f.i - 1) * 4 / f.m = 0) AS q1,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY f.d) FILTER (WHERE (f.i - 1) * 4 / f.m = 1) AS q2,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY f.d) FILTER (WHERE (f.i - 1) * 4 / f.m = 2) AS q3,
                  percentile_cont(0.5) WITHIN GROUP (ORDER BY f.d) FILTER (WHERE (f.i - 1) * 4 / f.m = 3) AS q4
-          FROM fit f WHERE f.o = 0 AND f.m >= 12 GROUP BY f.id) q),
+          FROM fit f JOIN origin o ON o.nr = f.nr AND o.o = 0 WHERE f.m >= 12 GROUP BY f.nr) q
+    JOIN origin o ON o.nr = q.nr),
 extent AS MATERIALIZED (
     SELECT d.id, count(*)::int AS daily_points, sum(d.measurements)::int AS measurements, max(d.oldest) AS oldest, min(d.newest) AS newest
     FROM day d WHERE d.k < p_analysis_days GROUP BY d.id),
 broken AS MATERIALIZED (
-    SELECT f.id, max(r.origin_at - make_interval(secs => d.oldest::float8)) AS regime_start,
+    SELECT o.id, max(r.origin_at - make_interval(secs => d.oldest::float8)) AS regime_start,
            jsonb_agg(jsonb_build_object('at', r.origin_at - make_interval(secs => d.oldest::float8), 'change', f.jump::numeric) ORDER BY f.rn) AS breaks
     FROM shift f
-    JOIN point p ON p.id = f.id AND p.o = f.o AND p.rn = f.rn
-    JOIN day d ON d.id = p.id AND d.k = p.k
-    JOIN resource r ON r.id = f.id
-    WHERE f.o = 0 GROUP BY f.id)
+    JOIN origin o ON o.nr = f.nr AND o.o = 0
+    JOIN day d ON d.id = o.id AND d.k = f.k
+    JOIN resource r ON r.id = o.id
+    GROUP BY o.id)
 SELECT r.resource_utilization_hk, r.tenant_hk, r.resource_type, r.resource_name, r.resource_category, r.unit,
        r.current_value, r.capacity, l.warning, l.critical, r.measurement_timestamp, r.is_stale, r.origin_at,
        coalesce(e.daily_points, 0), coalesce(e.measurements, 0),
@@ -456,7 +463,7 @@ CREATE OR REPLACE FUNCTION capacity_ops.outlook(p_tenant_hk bytea, p_resource_ty
 RETURNS SETOF jsonb LANGUAGE sql STABLE
 SET jit = off
 AS $$
-WITH found AS (
+WITH found AS MATERIALIZED (
     SELECT g.*, date_part('epoch', p_as_of - g.origin_at) / 86400 AS elapsed,
            g.capacity * g.warning / 100 AS warning_level, g.capacity * g.critical / 100 AS critical_level,
            capacity_ops.projected(g.model, g.level, g.slope, g.season, -7, 7)::numeric AS f7,
@@ -473,14 +480,14 @@ WITH found AS (
            format('%s %s', g.resource_type, g.resource_name) AS label,
            capacity_ops.hash_key(capacity_ops.resource_key(g.resource_type, g.resource_name, g.tenant_hk) || '|SQL') AS hk
     FROM capacity_ops.growth(p_tenant_hk, p_resource_type, p_analysis_days, p_as_of) g),
-timed AS (
+timed AS MATERIALIZED (
     SELECT f.*, 100 * f.current_usage / f.capacity AS utilization,
            capacity_ops.whole_days_until(f.current_usage, f.model, f.level, f.slope, f.season, f.capacity, f.elapsed) AS to_capacity,
            capacity_ops.whole_days_until(f.current_usage, f.model, f.level, f.slope, f.season, f.critical_level, f.elapsed) AS to_critical,
            capacity_ops.whole_days_until(f.current_usage, f.model, f.level, f.slope, f.season, f.warning_level, f.elapsed) AS to_warning,
            jsonb_array_length(f.breaks) AS shifts
     FROM found f),
-ranked AS (
+ranked AS MATERIALIZED (
     SELECT t.*, CASE WHEN t.capacity IS NULL THEN CASE WHEN t.direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
                      WHEN t.current_usage >= t.critical_level OR t.to_capacity <= 7 THEN 'CRITICAL'
                      WHEN t.current_usage >= t.warning_level OR t.to_capacity <= 30 OR t.to_critical <= 7 THEN 'HIGH'
@@ -489,7 +496,7 @@ ranked AS (
            -- what must be added for usage in 90 days to stay under the warning level
            greatest(0, greatest(t.f90, t.current_usage) / nullif(t.warning, 0) * 100 - t.capacity) AS missing
     FROM timed t),
-told AS (
+told AS MATERIALIZED (
     SELECT r.*, CASE
                WHEN r.capacity IS NULL THEN concat_ws(' ',
                    CASE WHEN r.model IS NULL THEN format('%s stands at %s; too little is measured for a forecast.', r.label, w.usage)
@@ -626,7 +633,7 @@ COMMENT ON FUNCTION capacity_ops.outlook(bytea, text, integer, timestamptz) IS
 -- The routines that operators call
 ---------------------------------------------------------------------------------------------------------------------
 -- New versions of what changed, nothing where nothing did: hash_diff leaves out the times of computing. Rows are built by
--- column name, so that the documents and the tables cannot drift apart in silence.
+-- column name, so that the documents and the tables cannot drift apart in silence; OFFSET 0 builds each of them once.
 CREATE OR REPLACE FUNCTION capacity_ops.record_outlook(p_found jsonb[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_at timestamptz := clock_timestamp();
@@ -646,10 +653,10 @@ BEGIN
             'load_date', capacity_ops.next_load_date(c.load_date), 'hash_diff', '\x'::bytea, 'pattern_revision_history',
             CASE WHEN c.pattern_type <> j ->> 'pattern_type' THEN coalesce(c.pattern_revision_history, '[]')
                      || jsonb_build_object('at', j ->> 'analysis_timestamp', 'from', c.pattern_type, 'to', j ->> 'pattern_type')
-                 ELSE c.pattern_revision_history END)) AS made) r
+                 ELSE c.pattern_revision_history END)) AS made OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT jsonb_populate_record(r.made, jsonb_build_object('hash_diff',
-            capacity_ops.hash_diff(to_jsonb(r.made), VARIADIC capacity_ops.in_place('growth_pattern_s')))) AS made) n
+            capacity_ops.hash_diff(to_jsonb(r.made), VARIADIC capacity_ops.in_place('growth_pattern_s')))) AS made OFFSET 0) n
     WHERE c.hash_diff IS DISTINCT FROM (n.made).hash_diff;
     UPDATE capacity_planning.growth_pattern_s c SET load_end_date = n.load_date
     FROM unnest(v_patterns) n WHERE c.growth_pattern_hk = n.growth_pattern_hk AND c.load_end_date IS NULL;
@@ -660,10 +667,10 @@ BEGIN
     LEFT JOIN capacity_planning.capacity_forecast_s c ON c.capacity_forecast_hk = (j ->> 'capacity_forecast_hk')::bytea AND c.load_end_date IS NULL
     CROSS JOIN LATERAL (
         SELECT jsonb_populate_record(NULL::capacity_planning.capacity_forecast_s, j || jsonb_build_object(
-            'load_date', capacity_ops.next_load_date(c.load_date), 'hash_diff', '\x'::bytea)) AS made) r
+            'load_date', capacity_ops.next_load_date(c.load_date), 'hash_diff', '\x'::bytea)) AS made OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT jsonb_populate_record(r.made, jsonb_build_object('hash_diff',
-            capacity_ops.hash_diff(to_jsonb(r.made), VARIADIC capacity_ops.in_place('capacity_forecast_s')))) AS made) n
+            capacity_ops.hash_diff(to_jsonb(r.made), VARIADIC capacity_ops.in_place('capacity_forecast_s')))) AS made OFFSET 0) n
     WHERE c.hash_diff IS DISTINCT FROM (n.made).hash_diff;
     UPDATE capacity_planning.capacity_forecast_s c SET load_end_date = n.load_date
     FROM unnest(v_forecasts) n WHERE c.capacity_forecast_hk = n.capacity_forecast_hk AND c.load_end_date IS NULL;
