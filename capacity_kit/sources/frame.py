@@ -101,8 +101,13 @@ class Refusals:
             reasons[_REASONS_SHOWN:] = [f"and {len(reasons) - _REASONS_SHOWN:,} reasons more"]
         return f"{self.label}: {'; '.join(reasons)}"
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, hint: str = "") -> None:
         """Raise what was noted as one line.
+
+        Parameters
+        ----------
+        hint
+            What can be done about it.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class Refusals:
             When there is any reason.
         """
         if self:
-            raise CapacityError(str(self), "Nothing was stored.")
+            raise CapacityError(str(self), f"Nothing was stored. {hint}")
 
 
 def _in_lines(lines: list[int], count: int) -> str:

@@ -237,7 +237,7 @@ def _check_duplicates(connection: Connection, refusals: measurements.Refusals) -
     """Refuse two measurements of one resource at one time."""
     for row in _rows(connection, "load_duplicates"):
         refusals.add("the same resource and time more than once", row.lines, row.count)
-    refusals.raise_if_any()
+    refusals.raise_if_any("To keep one of them: --duplicates first, or last.")
 
 
 def _query(connection: Connection, name: str) -> TextClause:
