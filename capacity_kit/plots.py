@@ -108,19 +108,24 @@ def _axes(height: float = 3.6) -> Axes:
     return Figure(figsize=(8.4, height), dpi=200, layout="constrained").add_subplot()
 
 
+def _on(when: Any) -> float:
+    """A time as matplotlib counts it."""
+    return float(date2num(when))  # type: ignore[no-untyped-call]
+
+
 def _time_axis(ax: Axes, timezone: str) -> None:
     zone = ZoneInfo(timezone)
-    locator = AutoDateLocator(tz=zone, minticks=4, maxticks=9)
+    locator = AutoDateLocator(tz=zone, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
     ax.xaxis.grid(False)
 
 
 def _value_axis(ax: Axes, scale: float) -> None:
     """Ticks that are round in the unit shown, which is `scale` times the unit of the data."""
     low, high = ax.get_ylim()
-    marks = MaxNLocator(5).tick_values(low / scale, high / scale) * scale
-    ax.set_yticks([mark for mark in marks if low <= mark <= high])
+    marks = np.asarray(MaxNLocator(5).tick_values(low / scale, high / scale)) * scale
+    ax.set_yticks(marks[(low <= marks) & (marks <= high)])
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.number(value / scale)))
 
 
@@ -190,7 +195,8 @@ def history(
         measurement, oldest first; ``resource_type``, ``resource_name``, ``unit`` and, if any, ``tenant``
         are read from the first row.
     outlook
-        The resource's row of the growth analysis: ``forecast_7d`` … ``forecast_1y``, ``growth_per_day``, ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent).
+        The resource's row of the growth analysis: ``forecast_7d`` … ``forecast_1y``, ``growth_per_day``,
+        ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent).
         None draws the history alone.
     warning, critical
         Levels in percent of capacity, None where there is no such threshold.
@@ -216,10 +222,10 @@ def history(
     levels = _draw_levels(ax, measured, top, warning, critical)
     breaks = _draw_breaks(ax, outlook, times.iloc[0], now)
     if trend is not None:
-        ax.plot(trend[:2], trend[2:], color=ORANGE, linewidth=2.2)
+        ax.plot([_on(t) for t in trend[:2]], trend[2:], color=ORANGE, linewidth=2.2)
     if len(ahead) > 1:
-        ax.plot([t for t, _ in ahead], [v for _, v in ahead], color=ORANGE, linestyle=(0, (4, 2.5)))
-        ax.plot([t for t, _ in ahead[1:]], [v for _, v in ahead[1:]], "o", color=ORANGE, markersize=4.5)
+        ax.plot([_on(t) for t, _ in ahead], [v for _, v in ahead], color=ORANGE, linestyle=(0, (4, 2.5)))
+        ax.plot([_on(t) for t, _ in ahead[1:]], [v for _, v in ahead[1:]], "o", color=ORANGE, markersize=4.5)
         ax.axvline(now, color=MUTED, linewidth=0.7)
     ax.set_ylim(0, max([top, *levels.values()]) * 1.12 or 1.0)
     ax.margins(x=0.01)
@@ -240,7 +246,7 @@ def history(
         # Below a rising line on its right, above it on its left: there the line is not in the way.
         ax.annotate(
             f"{days} d: {units.quantity(value, unit)}",
-            xy=(float(date2num(when)), value),
+            xy=(_on(when), value),
             xytext=(6, -9) if below else (-5, 8),
             textcoords="offset points",
             ha="left" if below else "right",
@@ -328,11 +334,11 @@ def _draw_breaks(
     marks = [(at.tz_localize("UTC") if at.tzinfo is None else at, change) for at, change in marks]
     marks = [(at, change) for at, change in marks if first < at <= now]
     for at, _ in marks:
-        ax.axvline(float(date2num(at)), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
+        ax.axvline(_on(at), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
     if marks:
         ax.annotate(
             "new regime",
-            xy=(float(date2num(marks[-1][0])), 1.0),
+            xy=(_on(marks[-1][0]), 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, -2),
             textcoords="offset points",
@@ -360,7 +366,8 @@ def _history_alt(
     if capacity is None:
         text += "; capacity is not known."
     else:
-        text += f", {units.percent(100 * last['value'] / capacity)} of the capacity of {units.quantity(capacity, unit)}."
+        share = units.percent(100 * last["value"] / capacity)
+        text += f", {share} of the capacity of {units.quantity(capacity, unit)}."
     if breaks:
         text += f" {len(breaks)} level shift{'s' * (len(breaks) > 1)}, the last on {breaks[-1][0]:%Y-%m-%d}."
     if ahead:
@@ -443,7 +450,7 @@ def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:
     if units.missing(row["capacity"]):
         return "capacity unknown"
     growth = row.get("growth_per_day")
-    if units.missing(growth):
+    if growth is None or units.missing(growth):
         return "too little history"
     return "not growing" if growth <= 0 else "not in sight"
 
@@ -482,13 +489,13 @@ def threshold_history(
     for episode in episodes.itertuples():
         end = times.iloc[-1] if units.missing(episode.end) else episode.end
         ax.axvspan(
-            float(date2num(episode.start)),
-            float(date2num(end)),
+            _on(episode.start),
+            _on(end),
             color=colours[str(episode.outcome)],
             alpha=0.22,
             lw=0,
         )
-        ax.plot([episode.start], [level], "v", color=colours[str(episode.outcome)], markersize=6)
+        ax.plot([_on(episode.start)], [level], "v", color=colours[str(episode.outcome)], markersize=6)
     ax.set_ylim(0, max(105.0, float(shares.max()) * 1.08))
     ax.margins(x=0.01)
     _time_axis(ax, timezone)
@@ -514,9 +521,10 @@ def threshold_history(
             fontsize=8.5,
         )
     text = (
-        f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} against a threshold of "
-        f"{units.number(level)} %. {len(episodes)} alert{'s' * (len(episodes) != 1)}: {counted['true']} followed by what they warned of, "
-        f"{counted['false']} not, {counted['open']} still undecided."
+        f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} "
+        f"against a threshold of {units.number(level)} %. {len(episodes)} alert{'s' * (len(episodes) != 1)}: "
+        f"{counted['true']} followed by what they warned of, {counted['false']} not, "
+        f"{counted['open']} still undecided."
     )
     return Plot(ax, text)
 
@@ -575,12 +583,13 @@ def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str 
             (-target_percent, f"-{units.number(target_percent)} %", MUTED),
         ],
     )
-    worst = errors.abs().idxmax()
-    worst_at = (float(date2num(scored.loc[worst, "target_at"])), float(errors.clip(-edge, edge)[worst]))
-    if not inside[worst]:
+    worst = int(np.argmax(errors.abs()))
+    named = _name(scored.iloc[worst])
+    worst_at = (_on(scored["target_at"].iloc[worst]), float(errors.clip(-edge, edge).iloc[worst]))
+    if not inside.iloc[worst]:
         left = worst_at[0] > float(np.mean(ax.get_xlim()))
         ax.annotate(
-            _name(scored.loc[worst]),
+            named,
             xy=worst_at,
             xytext=(-7 if left else 7, 0),
             textcoords="offset points",
@@ -590,10 +599,11 @@ def ledger(issued: pd.DataFrame, *, target_percent: float = 15.0, timezone: str 
             color=ORANGE,
         )
     text = (
-        f"{len(scored)} forecasts made 30 days ahead: {units.percent(kept)} came within {units.number(target_percent)} % of what was "
-        f"measured; the median error is {units.percent(errors.abs().median())}, the largest {units.percent(errors.abs().max())} "
-        f"({_name(scored.loc[worst])}, {scored.loc[worst, 'target_at']:%Y-%m-%d})."
+        f"{len(scored)} forecasts made 30 days ahead: {units.percent(kept)} came within "
+        f"{units.number(target_percent)} % of what was measured; the median error is "
+        f"{units.percent(errors.abs().median())}, the largest {units.percent(errors.abs().max())} "
+        f"({named}, {scored['target_at'].iloc[worst]:%Y-%m-%d})."
     )
     if beyond.any():
-        text += f" {int(beyond.sum())} beyond {units.number(edge)} % {'is' if beyond.sum() == 1 else 'are'} drawn at the edge."
+        text += f" Drawn at the edge, beyond {units.number(edge)} %: {int(beyond.sum())}."
     return Plot(ax, text)

@@ -106,7 +106,9 @@ def plain(name: Any, width: int = 60) -> str:
 
 
 def title(resource_type: str) -> str:
-    """'TRANSACTION_ID' as 'Transaction id'."""
+    """'TRANSACTION_ID' as 'Transaction id'; 'CPU' and 'WAL' stay."""
+    if resource_type in ("CPU", "WAL"):
+        return resource_type
     return resource_type.replace("_", " ").strip().capitalize()
 
 

@@ -13,7 +13,7 @@ the lead time, and at most the horizon, before it.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,10 +43,10 @@ def breaches(utilization: npt.ArrayLike, level: float) -> npt.NDArray[np.bool_]:
         False where utilization is NaN: what is not known is no breach.
     """
     shares = np.asarray(utilization, dtype=float)
-    return np.greater_equal(shares, level, where=~np.isnan(shares), out=np.zeros(shares.shape, dtype=bool))
+    return np.asarray(shares >= level, dtype=np.bool_)
 
 
-def episodes(times: pd.Series, utilization: pd.Series, level: float) -> pd.DataFrame:  # type: ignore[type-arg]
+def episodes(times: pd.Series[Any], utilization: pd.Series[Any], level: float) -> pd.DataFrame:
     """Runs of breaches.
 
     Parameters
@@ -81,7 +81,7 @@ def episodes(times: pd.Series, utilization: pd.Series, level: float) -> pd.DataF
 
 def outcomes(
     alerts: pd.DataFrame, reached: pd.DataFrame, horizon: pd.Timedelta, as_of: pd.Timestamp
-) -> pd.Series:  # type: ignore[type-arg]
+) -> pd.Series[Any]:
     """What followed each alert.
 
     Parameters
@@ -111,7 +111,7 @@ def outcomes(
 
 def announced(
     alerts: pd.DataFrame, reached: pd.DataFrame, lead_time: pd.Timedelta, horizon: pd.Timedelta
-) -> pd.Series:  # type: ignore[type-arg]
+) -> pd.Series[Any]:
     """Which reaches were announced: by an alert that began at least `lead_time`, at most `horizon` before.
 
     Returns
@@ -152,7 +152,7 @@ class Score(NamedTuple):
     recall: float | None
 
 
-def score(outcome: pd.Series, told: pd.Series, minimum: int) -> Score:  # type: ignore[type-arg]
+def score(outcome: pd.Series[Any], told: pd.Series[Any], minimum: int) -> Score:
     """Count, and turn counts into rates where there are enough of them.
 
     Parameters
@@ -237,7 +237,7 @@ def replay(
     return Replay(alerts, reached)
 
 
-def lead_times(reached: pd.Series, issued: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+def lead_times(reached: pd.Series[Any], issued: pd.DataFrame) -> pd.Series[Any]:
     """How long before each reach the forecasts had been naming it, without interruption.
 
     Parameters
@@ -253,7 +253,7 @@ def lead_times(reached: pd.Series, issued: pd.DataFrame) -> pd.Series:  # type: 
         In the order of `reached`; NaT where the last forecast before it did not name it, or there was none.
     """
 
-    def lead(at: pd.Timestamp) -> pd.Timedelta:
+    def lead(at: pd.Timestamp) -> Any:
         before = issued[issued["issued_at"] < at]
         silent = before.loc[~before["is_named"], "issued_at"]
         naming = before if silent.empty else before[before["issued_at"] > silent.iloc[-1]]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from capacity_kit import units
 from capacity_kit.alerting.policy import Score
+from capacity_kit.reporting import criteria as guide
 from capacity_kit.reporting import tables
+from capacity_kit.reporting.criteria import ACCURACY, FALSE_POSITIVES, WARNING_DAYS, Criterion
 from capacity_kit.reporting.rehearsal import Item
 from capacity_kit.reporting.result import Kpi, Mood, State
 from capacity_kit.reporting.tuning import Replayed
-
-WARNING_DAYS: Final = 90
-"""The guide wants capacity issues known this many days before."""
-ACCURACY: Final = 85.0
-"""The guide's target for 30-day forecasts, in percent."""
-FALSE_POSITIVES: Final = 10.0
-"""The guide's target for the false positive rate, in percent."""
 
 
 class Finding(NamedTuple):
@@ -76,7 +71,7 @@ def shortest(outlook: pd.DataFrame) -> Kpi:
     known = outlook[outlook["time_to_capacity_days"].notna()]
     if known.empty:
         return Kpi("Shortest runway", "none in sight", "good", "no resource is on its way to its capacity")
-    first = known.loc[known["time_to_capacity_days"].astype(float).idxmin()]
+    first = known.iloc[int(known["time_to_capacity_days"].astype(float).argmin())]
     left = first["time_to_capacity_days"]
     mood: Mood = "bad" if left < 30 else "attention" if left < WARNING_DAYS else "good"
     return Kpi("Shortest runway", "full now" if left <= 0 else units.days(left), mood, tables.named(first))
@@ -163,8 +158,8 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
         first = which.sort_values("alerts", ascending=False, kind="stable").iloc[0]
         verb = str(first["recommendation"]).split("_")[0].lower()
         others = f", and {sum(change) - 1} more to change" if sum(change) > 1 else ""
-        headline = f"{verb.capitalize()} {units.plain(first['threshold_name'])} of {units.plain(first['tenant'], 40)}{others}."
-        return Finding("at risk", headline, kpis)
+        named = f"{units.plain(first['threshold_name'])} of {units.plain(first['tenant'], 40)}"
+        return Finding("at risk", f"{verb.capitalize()} {named}{others}.", kpis)
     decided = int(said.get("OPTIMAL", 0))
     return Finding(
         "ok", f"No threshold needs a change; {decided} of {len(scores)} have history enough to judge.", kpis
@@ -190,20 +185,32 @@ def _recall(total: Score, minimum: int) -> Kpi:
     return Kpi("Recall", units.percent(total.recall), "good" if total.recall >= 80 else "attention", note)
 
 
+def _fired(fired: pd.DataFrame) -> Kpi:
+    if fired.empty:
+        return Kpi("Thresholds that fire", units.DASH, "unknown", "not rehearsed, or there is none")
+    count = int((fired["verdict"] == "fired").sum())
+    mood: Mood = "good" if count == len(fired) else "attention"
+    return Kpi(
+        "Thresholds that fire", f"{count} of {len(fired)}", mood, "one synthetic breach each, rolled back"
+    )
+
+
 def verification(checklist: list[Item], fired: pd.DataFrame) -> Finding:
     """The conclusion of a deployment verification."""
     counted = pd.Series([item.verdict for item in checklist]).value_counts()
     failed, watch = int(counted.get("failed", 0)), int(counted.get("attention", 0))
-    shot = int((fired["verdict"] == "fired").sum()) if len(fired) else 0
     kpis = [
-        Kpi("Passed", str(int(counted.get("ok", 0))), "good" if not failed else "neutral", f"of {len(checklist)} items of the final checklist"),
+        Kpi(
+            "Passed",
+            str(int(counted.get("ok", 0))),
+            "neutral" if failed else "good",
+            f"of {len(checklist)} items of the final checklist",
+        ),
         Kpi("Failed", str(failed), "bad" if failed else "good"),
         Kpi("To do", str(watch), "attention" if watch else "good", "works, and somebody has to do something"),
         Kpi("For a person", str(int(counted.get("for a person", 0))), "neutral", "no query can tell"),
-        Kpi("Thresholds that fire", f"{shot} of {len(fired)}" if len(fired) else units.DASH,
-            "unknown" if not len(fired) else "good" if shot == len(fired) else "attention",
-            "one synthetic breach each, rolled back" if len(fired) else "not rehearsed"),
-    ]  # fmt: skip
+        _fired(fired),
+    ]
     if failed:
         first = next(item for item in checklist if item.verdict == "failed")
         return Finding("at risk", f"{first.item}: {first.found}.", kpis)
@@ -213,30 +220,15 @@ def verification(checklist: list[Item], fired: pd.DataFrame) -> Finding:
     return Finding("ok", "The deployment works, and nothing is left to do.", kpis)
 
 
-class Criterion(NamedTuple):
-    """One of the guide's success criteria: value in words, whether it is met (None: not known), and how it is computed."""
-
-    name: str
-    value: str
-    target: str
-    is_met: bool | None
-    how: str
-
-    @property
-    def verdict(self) -> str:
-        """'met', 'missed' or 'not known'."""
-        return "not known" if self.is_met is None else "met" if self.is_met else "missed"
-
-
 def criteria(
     outlook: pd.DataFrame,
     replayed: Replayed,
     coverage: pd.DataFrame,
-    month: pd.Series,
-    leads: pd.Series,
+    month: pd.Series[Any],
+    leads: pd.Series[Any],
     minimum: int,
-) -> list[Criterion]:  # type: ignore[type-arg]
-    """The guide's success criteria, each computed from this database or said to be unknown.
+) -> list[Criterion]:
+    """The guide's six success criteria.
 
     Parameters
     ----------
@@ -251,52 +243,14 @@ def criteria(
     minimum : int
         Fewest decided alerts for a rate.
     """
-    confidence = outlook["confidence_level"].dropna()
-    mean = float(confidence.mean()) if len(confidence) else None
-    rate = replayed.total.false_positive_rate
-    minutes = None if units.missing(month["response_minutes"]) else float(month["response_minutes"])
-    covered = 100 * float(coverage["is_covered"].mean()) if len(coverage) else None
-    measured, imported = int(month["measurements"]), int(month["imported"])
-    automated = 100 * (measured - imported) / measured if measured else None
-    named = leads.dropna()
-    lead = float(leads.fillna(pd.Timedelta(0)).median() / pd.Timedelta(days=1)) if len(leads) else None
-    gaps = coverage.loc[~coverage["is_covered"], ["tenant", "resource_type"]]
-    lacking = tables.joined(
-        f"{units.title(str(kind))} of {units.plain(tenant, 30)}"
-        for tenant, kind in gaps.itertuples(index=False)
-    )
     return [
-        Criterion(
-            "Forecast accuracy", units.percent(mean), "> 85 %", None if mean is None else mean > ACCURACY,
-            f"Mean over {len(confidence)} resources of 100 minus the backtested error at 30 days."
-            if mean is not None else "No resource has history enough for a backtest at 30 days.",
-        ),
-        Criterion(
-            "Alert effectiveness", units.percent(rate), "< 10 % false", None if rate is None else rate < FALSE_POSITIVES,
-            f"{replayed.total.false} of {replayed.total.true + replayed.total.false} decided alerts were not followed by what they warned of."
-            if rate is not None else f"Fewer than {minimum} alerts are decided.",
-        ),
-        Criterion(
-            "Response time", units.DASH if minutes is None else f"{units.number(minutes)} minutes", "< 30 minutes",
-            None if minutes is None else minutes < 30,
-            "Mean time to resolve an alert." if minutes is not None else "No alert has been resolved through the workbench yet.",
-        ),
-        Criterion(
-            "Coverage", units.percent(covered), "100 %", None if covered is None else covered == 100,
-            f"{int(coverage['is_covered'].sum())} of {len(coverage)} tenants' resource types with an active threshold are freshly measured."
-            + (f" Missing: {lacking}." if lacking else "") if covered is not None else "There is no active threshold.",
-        ),
-        Criterion(
-            "Automation", units.percent(automated), "≥ 95 %", None if automated is None else automated >= 95,
-            f"{measured - imported:,} of the {measured:,} measurements of the last month came without anybody importing a file."
-            if measured else "Nothing was measured in the last month.",
-        ),
-        Criterion(
-            "Proactive planning", units.DASH if lead is None else units.days(lead) if lead >= 1 else "none", "≥ 90 days", None if lead is None else lead >= WARNING_DAYS,
-            f"Median time for which forecasts had named a critical level before it was reached; {len(named)} of {len(leads)} were named at all."
-            if lead is not None else "No critical level was reached in this history.",
-        ),
-    ]  # fmt: skip
+        guide.forecast_accuracy(outlook["confidence_level"]),
+        guide.alert_effectiveness(replayed.total, minimum),
+        guide.response_time(month["response_minutes"]),
+        guide.coverage(coverage),
+        guide.automation(int(month["measurements"]), int(month["imported"])),
+        guide.proactive_planning(leads),
+    ]
 
 
 def review(outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item]) -> Finding:
@@ -342,7 +296,7 @@ def _card(criterion: Criterion) -> Kpi:
     return Kpi(criterion.name, criterion.value, mood, f"target: {criterion.target}")
 
 
-def maintenance(due: pd.Series, month: pd.Series, as_of: pd.Timestamp, timezone: str) -> list[Item]:  # type: ignore[type-arg]
+def maintenance(due: pd.Series[Any], month: pd.Series[Any], as_of: pd.Timestamp, timezone: str) -> list[Item]:
     """The guide's daily, weekly and monthly maintenance: what is due.
 
     Parameters
@@ -379,7 +333,7 @@ def maintenance(due: pd.Series, month: pd.Series, as_of: pd.Timestamp, timezone:
             "Monthly: archive old forecasts",
             int(due["unarchived_forecasts"]),
             "forecasts older than six months are not archived",
-            "INSERT INTO capacity_planning.capacity_forecast_archive as the guide does.",
+            "Archive them as the guide's monthly maintenance does.",
         ),
         counted(
             "Monthly: review thresholds",

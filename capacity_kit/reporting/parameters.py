@@ -69,7 +69,7 @@ class Parameter:
             raise ValueError
         if self.type is float and isinstance(given, int):
             return float(given)
-        if isinstance(given, str) or isinstance(given, self.type):
+        if isinstance(given, (str, self.type)):
             value: Value = self.type(given)
             if isinstance(value, float) and value - value != 0:
                 raise ValueError  # NaN and infinity are no settings

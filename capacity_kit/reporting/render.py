@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-import bleach
+import bleach  # type: ignore[import-untyped]
 import mistune
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
@@ -19,17 +19,23 @@ from traitlets.config import Config
 from capacity_kit import resources, units
 from capacity_kit.reporting.result import MIME, Result, cards
 
-_TAGS: Final = frozenset(
-    "a abbr blockquote br caption code col colgroup dd div dl dt em figcaption figure h2 h3 h4 hr li ol p pre section "
-    "small span strong sub sup table tbody td tfoot th thead tr ul".split()
-)
-_ATTRIBUTES: Final = frozenset("abbr aria-label class colspan id role rowspan scope tabindex title".split())
+# fmt: off
+_TAGS: Final = frozenset([
+    "a", "abbr", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "div", "dl", "dt",
+    "em", "figcaption", "figure", "h2", "h3", "h4", "hr", "li", "ol", "p", "pre", "section",
+    "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr",
+    "ul",
+])
+_ATTRIBUTES: Final = frozenset([
+    "abbr", "aria-label", "class", "colspan", "id", "role", "rowspan", "scope", "tabindex", "title",
+])
+# fmt: on
 _PRIORITY: Final = [MIME, "image/png", "text/html", "text/markdown", "text/plain"]
 
 
 def clean(html: str) -> str:
     """HTML without anything that could run, load or lead away; everything else is what it was."""
-    return bleach.clean(html, tags=_TAGS, attributes=_allowed, protocols=[], strip=True)
+    return str(bleach.clean(html, tags=_TAGS, attributes=_allowed, protocols=[], strip=True))
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:
@@ -87,7 +93,7 @@ class _Headings(mistune.HTMLRenderer):
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         if level == 1:
             return ""
-        plain = Markup(text).striptags()
+        plain = Markup(text).striptags()  # noqa: S704 -- only its words are kept
         name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "section"
         name = f"{name}-{len(self._found) + 1}" if name in [n for n, _ in self._found] else name
         if level == 2:
@@ -122,7 +128,7 @@ def page(notebook: NotebookNode, result: Result, descriptions: Mapping[str, str]
     str
         One HTML document.
     """
-    exporter = HTMLExporter(
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         config=Config({"NbConvertBase": {"display_data_priority": _PRIORITY}}),
         template_name="report",
         extra_template_basedirs=[str(resources.path("theme"))],
@@ -131,7 +137,7 @@ def page(notebook: NotebookNode, result: Result, descriptions: Mapping[str, str]
         exclude_output_prompt=True,
         exclude_raw=True,
     )
-    exporter.register_filter("clean", clean)
+    exporter.register_filter("clean", clean)  # type: ignore[no-untyped-call]
     shown = Page(result, descriptions)
     exporter.environment.globals["page"] = shown
     html, _ = exporter.from_notebook_node(notebook)

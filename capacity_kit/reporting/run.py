@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 
 import nbformat
 import pandas as pd
-import papermill
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from papermill.execute import execute_notebook
 
 from capacity_kit import resources, units, vault
 from capacity_kit.errors import CapacityError
@@ -212,6 +212,7 @@ class _Client(PapermillNotebookClient):
     environment: dict[str, str]
 
     def start_new_kernel(self, **kwargs: Any) -> None:
+        assert self.km is not None
         if os.name == "posix":
             self.km.transport = "ipc"  # sockets that other accounts of this machine cannot listen to
         # What the notebook writes to stderr is among its outputs; the kernel's own log is nobody's reading.
@@ -222,11 +223,11 @@ class _Client(PapermillNotebookClient):
         return super().execute_cell(cell, index, *args, **kwargs)
 
 
-class _Engine(NBClientEngine):  # type: ignore[misc]
+class _Engine(NBClientEngine):
     """papermill's engine with our client, so that a run can be followed and its environment is its own."""
 
     @classmethod
-    def execute_managed_notebook(
+    def execute_managed_notebook(  # type: ignore[override]
         cls,
         nb_man: NotebookExecutionManager,
         kernel_name: str,
@@ -237,15 +238,15 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
         start_timeout: int = 60,
         **_: Any,
     ) -> None:
-        client = _Client(
+        client = _Client(  # type: ignore[no-untyped-call]
             nb_man, timeout=execution_timeout, startup_timeout=start_timeout, kernel_name=kernel_name
         )
         client.watch, client.environment = watch, environment
         watch.notebook = nb_man.nb
-        client.execute()
+        client.execute()  # type: ignore[no-untyped-call]
 
 
-papermill_engines.register(_ENGINE, _Engine)
+papermill_engines.register(_ENGINE, _Engine)  # type: ignore[no-untyped-call]
 
 
 def _execute(
@@ -262,7 +263,7 @@ def _execute(
     failure = None
     with tempfile.TemporaryDirectory(prefix="capacity-report-") as scratch:
         try:
-            papermill.execute_notebook(
+            execute_notebook(  # type: ignore[no-untyped-call]
                 copy.deepcopy(node),
                 None,
                 parameters=dict(values),
@@ -323,7 +324,7 @@ def _without(found: Any, secrets: list[str]) -> Any:
         return found
     if isinstance(found, dict):
         cleaned = {key: _without(value, secrets) for key, value in found.items()}
-        return NotebookNode(cleaned) if isinstance(found, NotebookNode) else cleaned
+        return NotebookNode(cleaned) if isinstance(found, NotebookNode) else cleaned  # type: ignore[no-untyped-call]
     if isinstance(found, list | tuple):
         return [_without(value, secrets) for value in found]
     return found

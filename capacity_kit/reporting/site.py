@@ -23,8 +23,8 @@ _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$")
 def slug(label: str) -> str:
     """A name as one safe part of a path; different names give different parts.
 
-    Small letters, digits, dashes and inner underscores stay. Whatever had to be changed is told apart by a digest of the name, so that
-    neither ``a/b`` and ``a b`` nor, where case is ignored, ``Acme`` and ``acme`` meet.
+    Small letters, digits, dashes and inner underscores stay. Whatever had to be changed is told apart by a
+    digest of the name, so that neither ``a/b`` and ``a b`` nor, where case is ignored, ``Acme`` and ``acme`` meet.
     """
     safe = re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-_")[:48]
     if safe and safe == label and not _RESERVED.match(safe):
@@ -96,11 +96,11 @@ def put(site: Path, place: Path, files: Mapping[str, str]) -> None:
         target = site / place
         if target.is_dir():
             for name in files:
-                os.replace(staged / name, target / name)
+                (staged / name).replace(target / name)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.chmod(0o755)
-            os.rename(staged, target)
+            staged.rename(target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -110,7 +110,7 @@ def put_file(site: Path, name: str, text: str) -> None:
     staged = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site))
     try:
         _write(staged / name, text)
-        os.replace(staged / name, site / name)
+        (staged / name).replace(site / name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 

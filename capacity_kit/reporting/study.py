@@ -1,4 +1,4 @@
-"""What a notebook works with: the database, whose resources, as of when; and what its reader must be told of the data."""
+"""What a notebook works with: the database, whose resources, as of when, and what its reader must be told."""
 
 from __future__ import annotations
 

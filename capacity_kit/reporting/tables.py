@@ -10,7 +10,7 @@ import pandas as pd
 from capacity_kit import units
 
 if TYPE_CHECKING:
-    from capacity_kit.reporting.findings import Criterion
+    from capacity_kit.reporting.criteria import Criterion
 
 if TYPE_CHECKING:
     Row = pd.Series[Any]
@@ -205,16 +205,16 @@ def thresholds(scores: pd.DataFrame) -> pd.DataFrame:
         {
             "Tenant": lambda r: units.plain(r["tenant"]),
             "Threshold": lambda r: units.plain(r["threshold_name"]),
+            "Recommendation": lambda r: (
+                "not decided" if units.missing(r["recommendation"]) else r["recommendation"]
+            ),
             "Level": lambda r: f"{units.number(r['level'])} %",
             "Warns of": lambda r: f"{units.number(r['target'])} %",
             "Alerts": lambda r: units.number(r["alerts"]),
             "True, false, open": lambda r: f"{r['true']}, {r['false']}, {r['open']}",
-            "Announced": lambda r: f"{r['announced']} of {r['reached']}",
             "False positives": lambda r: units.percent(r["false_positive_rate"]),
+            "Announced": lambda r: f"{r['announced']} of {r['reached']}",
             "Recall": lambda r: units.percent(r["recall"]),
-            "Recommendation": lambda r: (
-                "not decided" if units.missing(r["recommendation"]) else r["recommendation"]
-            ),
         },
     )
 
@@ -326,6 +326,22 @@ def structure(found: pd.DataFrame) -> pd.DataFrame:
             "Required": lambda r: units.number(r["required"]),
             "Expected": wanted,
             "Verdict": verdict,
+        },
+    )
+
+
+def extensions(found: pd.DataFrame) -> pd.DataFrame:
+    """The guide's extensions: the version installed, and the one that the server could install."""
+
+    def version(column: str) -> Callable[[Row], str]:
+        return lambda r: units.DASH if units.missing(r[column]) else f"version {r[column]}"
+
+    return _words(
+        found,
+        {
+            "Extension": lambda r: r["name"],
+            "Installed": version("installed"),
+            "Available": version("available"),
         },
     )
 

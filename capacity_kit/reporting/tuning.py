@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -36,7 +36,7 @@ class Replayed:
     scores: pd.DataFrame
     total: policy.Score
     reached: pd.DataFrame
-    drawn: list[tuple[pd.Series, pd.DataFrame, pd.DataFrame]]  # type: ignore[type-arg]
+    drawn: list[tuple[pd.Series[Any], pd.DataFrame, pd.DataFrame]]
 
 
 def replay(
@@ -71,7 +71,7 @@ def replay(
         resources[["resource", "resource_name", "tenant_key", "resource_type"]],
         on=["tenant_key", "resource_type"],
     )
-    replays: list[tuple[pd.Series, pd.DataFrame, policy.Replay]] = []  # type: ignore[type-arg]
+    replays: list[tuple[pd.Series[Any], pd.DataFrame, policy.Replay]] = []
     wanted = pairs["resource"].drop_duplicates().tolist()
     for start in range(0, len(wanted), _AT_ONCE):
         chunk = wanted[start : start + _AT_ONCE]
@@ -125,7 +125,7 @@ def _scored(found: list[policy.Replay], minimum: int) -> dict[str, object]:
     }
 
 
-def _reached(replays: list[tuple[pd.Series, pd.DataFrame, policy.Replay]]) -> pd.DataFrame:  # type: ignore[type-arg]
+def _reached(replays: list[tuple[pd.Series[Any], pd.DataFrame, policy.Replay]]) -> pd.DataFrame:
     rows = [
         (pair["resource"], at)
         for pair, _, found in replays
@@ -135,7 +135,7 @@ def _reached(replays: list[tuple[pd.Series, pd.DataFrame, policy.Replay]]) -> pd
     return pd.DataFrame(rows, columns=["resource", "at"]).drop_duplicates(ignore_index=True)
 
 
-def lead_times(study: Study, reached: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+def lead_times(study: Study, reached: pd.DataFrame) -> pd.Series[Any]:
     """How long before each reach of a critical level the forecasts had been naming it; see `policy.lead_times`."""
     issued = dict(iter(study.read("report_issued").groupby("resource"))) if len(reached) else {}
     none = pd.DataFrame(

@@ -42,10 +42,26 @@ def test_the_four_are_there():
 def test_every_code_cell_gives_what_is_committed(path, seeded):
     """nbval, as its own pytest: it compares the outputs of every cell, PNG excepted, whose words are compared."""
     settings = {"CAPACITY_DSN": seeded, "CAPACITY_AS_OF": SEEDED_AS_OF}
-    command = [sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        str(path),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(ROOT),
+    ]
     sanitize = ["--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))]
     done = subprocess.run(
-        [*command, *sanitize], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **settings}
+        [*command, *sanitize],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **settings},
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert f"{len(code(path))} passed" in done.stdout

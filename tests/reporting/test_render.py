@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output

@@ -16,7 +16,10 @@ from capacity_kit.reporting import run
 PARAMETERS = (
     'tenant: str = "ALL"  # whose resources\ndays: int = 30  # days\nas_of: str | None = None  # the moment'
 )
-GOOD = 'from capacity_kit.reporting.result import Kpi, publish\npublish("ok", f"{days} days.", [Kpi("Days", str(days))])'
+GOOD = """
+from capacity_kit.reporting.result import Kpi, publish
+publish("ok", f"{days} days.", [Kpi("Days", str(days))])
+"""
 
 
 @pytest.fixture
