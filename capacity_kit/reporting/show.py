@@ -108,7 +108,7 @@ def table(
     note = f'<p class="more">{more}</p>' if more else ""
     html = (
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
     )
     plain = "\n".join(" | ".join(row.values()) for row in rows)
     _display(f"{caption}\n{' | '.join(columns.values())}\n{plain}\n{more}".rstrip(), html)
