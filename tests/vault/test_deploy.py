@@ -157,3 +157,21 @@ def test_deploying_and_looking_leaves_no_transaction_behind(pg):
                 " WHERE application_name = 'capacity-kit' AND datname = current_database()"
             ).fetchall()
     assert states == [("idle",)]
+
+
+def test_a_role_that_only_owns_its_database_can_do_it_all(empty):
+    """As on a managed server: no superuser, no pg_monitor, no files of the host."""
+    empty.run("DROP ROLE IF EXISTS planner")
+    empty.run(f"CREATE ROLE planner LOGIN; ALTER DATABASE {empty.name} OWNER TO planner")
+    try:
+        with vault.open(empty.dsn.replace("postgres@", "planner@")) as opened:
+            assert opened.deploy().state == "current"
+            captured = opened.capture("ALL")
+            assert {"STORAGE", "CONNECTIONS"} <= set(captured["resource_type"])
+            assert opened.make_thresholds() > 0
+            assert not opened.evaluate().empty
+            assert opened.server.data_directory is None
+            opened.require_deployed()
+    finally:
+        empty.drop()
+        empty.server.run("DROP ROLE planner")
