@@ -1,0 +1,210 @@
+"""The published pages in a real browser: what a reader sees, on a desk and on a phone, and what no name can do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from capacity_kit import settings, vault
+from capacity_kit.reporting import run
+
+NOTEBOOKS = ("deployment_verification", "growth_analysis", "monthly_review", "threshold_tuning")
+SIZES = {"desktop": (1200, 900), "phone": (360, 740)}
+EVIL = '<script>window.hacked = 1</script><img src=x onerror="window.hacked=1">'
+AS_OF = "2026-11-01T00:00:00+00:00"
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def published(seeded, tmp_path_factory):
+    """The four reports on the seeded database, and the index."""
+    root = tmp_path_factory.mktemp("seeded-site")
+    where = settings.Settings(site=root, as_of=pd.Timestamp(AS_OF).to_pydatetime())
+    return root, {name: run.run(name, {}, settings=where, dsn=seeded) for name in NOTEBOOKS}
+
+
+@pytest.fixture(scope="module")
+def evil(server18, tmp_path_factory):
+    """The four reports on a database whose every name is an attack."""
+    database = server18.create("deployed")
+    key = "sha256('evil')"
+    database.run("INSERT INTO auth.tenant_h VALUES (sha256('evil'), %s, now(), 'test')", EVIL)
+    database.run(
+        "INSERT INTO auth.tenant_profile_s (tenant_hk, load_date, hash_diff, tenant_name, record_source) "
+        f"VALUES ({key}, now(), '', %s, 'test')",
+        EVIL,
+    )
+    with database.vault() as opened:
+        opened.load([_attack(opened.tenant(EVIL))], "SIMULATION")
+        opened.analyze_history(vault.ALL, AS_OF)
+        opened.make_thresholds(vault.ALL)
+    database.run(f"SELECT capacity_planning.create_capacity_threshold({key}, %s, 'STORAGE', 70)", EVIL)
+    root = tmp_path_factory.mktemp("evil-site")
+    where = settings.Settings(site=root, as_of=pd.Timestamp(AS_OF).to_pydatetime())
+    yield (
+        root,
+        {name: run.run(name, {"tenant": EVIL}, settings=where, dsn=database.dsn) for name in NOTEBOOKS},
+    )
+    database.drop()
+
+
+def _attack(tenant: str) -> pd.DataFrame:
+    times = pd.date_range(end=AS_OF, periods=400, freq="6h")
+    usage = 60 + np.arange(400) / 10 - 30 * (np.arange(400) > 200)
+    return pd.DataFrame(
+        {
+            "measured_at": times,
+            "tenant": tenant,
+            "resource_type": "STORAGE",
+            "resource_name": EVIL,
+            "value": usage,
+            "capacity": 100.0,
+            "unit": "<b>units",
+            "line": np.arange(1, 401),
+        }
+    )
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page at a size; what it requested beyond itself and what ran is kept on it."""
+    contexts = []
+
+    def opened(path: Path, size: str = "desktop", scheme: str = "light"):
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.beyond, page.said = [], []
+        page.on("request", lambda r: page.beyond.append(r.url) if not r.url.startswith("data:") else None)
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("dialog", lambda dialog: page.said.append(dialog.message))
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def assert_readable(page, path: Path) -> None:
+    assert page.beyond == [path.resolve().as_uri()], "the page asks for nothing but itself"
+    assert page.said == []
+    assert page.locator("h1").count() == 1
+    assert page.locator("h1").is_visible()
+    over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(over) == 0, "the page is no wider than the screen"
+    for link in page.locator("nav.contents a").all():
+        assert page.locator(f"[id='{link.get_attribute('href')[1:]}']").count() == 1
+    for image in page.locator("img").all():
+        assert len(image.get_attribute("alt")) > 20
+        assert image.evaluate("i => i.naturalWidth") > 0
+    assert page.locator("script, iframe, link[rel=stylesheet], [onclick], [onerror]").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
+def assert_no_code(page) -> None:
+    text = page.locator("body").inner_text()
+    for word in ("import ", "study.", "show.table", "def ", "Traceback", "In [", "Out["):
+        assert word not in text
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_report_is_readable(published, open_page, name, size):
+    done = published[1][name]
+    assert done.result.failure is None
+    page = open_page(done.page, size)
+    assert_readable(page, done.page)
+    assert_no_code(page)
+    assert page.locator("nav.contents a").count() >= 4
+    assert page.locator(".kpi").count() >= 4
+    assert page.locator(".banner").inner_text().startswith("Simulated data.")
+    header = page.locator("header").inner_text()
+    for part in (
+        "as of 2026-11-01 00:00 UTC",
+        "Measurements up to",
+        "tenant ALL",
+        "PostgreSQL 18",
+        "Python 3",
+    ):
+        assert part in header
+    for caption in page.locator("caption").all():
+        assert caption.inner_text().strip()
+
+
+def test_a_report_has_figures_and_stays_small(published):
+    html = published[1]["growth_analysis"].page.read_text()
+    assert html.count("<img ") == 7
+    assert all(done.page.stat().st_size < 500_000 for done in published[1].values())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_index_leads_to_every_report(published, open_page, size):
+    root, reports = published
+    page = open_page(root / "index.html", size)
+    assert_readable(page, root / "index.html")
+    text = page.locator("body").inner_text()
+    assert "4 reports published" in text
+    for done in reports.values():
+        assert done.result.headline in text
+        href = done.page.relative_to(root).as_posix()
+        assert page.locator(f"a[href='{href}']").count() >= 1
+    page.locator("a[href]").first.click()
+    assert page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_names_that_attack_are_only_names(evil, open_page, name):
+    done = evil[1][name]
+    assert done.result.failure is None, done.result.failure
+    for size in SIZES:
+        page = open_page(done.page, size)
+        assert_readable(page, done.page)
+        assert "<script>" in page.locator("body").inner_text(), "the name is shown as it is"
+    for file in done.page.parent.glob("*.html"):
+        assert "<script" not in file.read_text()
+
+
+def test_names_that_attack_are_only_names_on_the_index(evil, open_page):
+    root = evil[0]
+    page = open_page(root / "index.html", "phone")
+    assert_readable(page, root / "index.html")
+    assert "<script>" in page.locator("body").inner_text()
+    for path in root.rglob("*"):
+        assert not set(path.name) & set('<>"&; ')
+
+
+def test_dark_and_print_are_looked_after(published, open_page, tmp_path):
+    done = published[1]["growth_analysis"]
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (open_page(done.page, scheme=scheme).evaluate(ground) for scheme in ("light", "dark"))
+    assert light != dark
+    page = open_page(done.page, scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)", "paper is white"
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").stat().st_size > 50_000
+
+
+def test_a_failed_report_says_so_first(published, seeded, open_page, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(published[0], copy)
+    broken = (
+        run.find("growth_analysis").read_text().replace("plots.runway(outlook)", "plots.runaway(outlook)")
+    )
+    (tmp_path / "growth_analysis.ipynb").write_text(broken)
+    where = settings.Settings(site=copy, as_of=pd.Timestamp("2026-10-01T00:00:00Z").to_pydatetime())
+    done = run.run(str(tmp_path / "growth_analysis.ipynb"), {}, settings=where, dsn=seeded)
+    assert done.result.exit_code == 4
+    page = open_page(done.page, "phone")
+    assert_readable(page, done.page)
+    assert "AttributeError" in page.locator(".failure").inner_text()
+    assert "How long it lasts" in page.locator(".failure").inner_text()
+    front = open_page(copy / "index.html")
+    assert front.locator(".mark.failed").count() >= 1
