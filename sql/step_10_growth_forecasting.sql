@@ -148,7 +148,7 @@ day AS MATERIALIZED (
 
 -- Each day's step from the day before, what the same step was a week earlier, and the change over that week.
 step AS MATERIALIZED (
-    SELECT w.id, w.k, w.x, w.y, w.gap, w.dy, w.y - w.y_week AS d7,
+    SELECT w.id, w.k, w.x, w.y, w.gap, w.dy, CASE WHEN w.y > 0 AND w.y > w.dy THEN ln(w.y / (w.y - w.dy)) END AS dl, w.y - w.y_week AS d7,
            CASE WHEN w.back = 1 AND first_value(w.back) OVER week = 1 THEN w.dy - first_value(w.dy) OVER week END AS dy_news
     FROM (SELECT d.id, d.k, d.x, d.y, d.x - lag(d.x) OVER past AS gap, d.y - lag(d.y) OVER past AS dy,
                  lag(d.k) OVER past - d.k AS back, first_value(d.y) OVER week AS y_week
@@ -166,25 +166,30 @@ origin AS MATERIALIZED (
           FROM (SELECT d.id, max(d.k) - 13 AS first FROM day d GROUP BY d.id) h
           CROSS JOIN LATERAL generate_series(7, h.first, greatest(1, ceil((h.first - 6) / 14.0)::int)) AS g (o)) p),
 point AS MATERIALIZED (
-    SELECT w.*, CASE WHEN w.rn > 1 THEN w.dy END AS move
-    FROM (SELECT o.nr, s.k, s.x + o.o AS x, s.y, s.gap, s.dy, s.d7, s.dy_news,
+    SELECT w.*, CASE WHEN w.rn > 1 THEN w.dy END AS move, CASE WHEN w.rn > 1 THEN w.dl END AS moved
+    FROM (SELECT o.nr, s.k, s.x + o.o AS x, s.y, s.gap, s.dy, s.dl, s.d7, s.dy_news,
                  row_number() OVER (PARTITION BY o.nr ORDER BY s.k DESC)::int AS rn
           FROM origin o JOIN step s ON s.id = o.id AND s.k >= o.o AND s.k < o.o + o.days) w),
 pace AS MATERIALIZED (
     SELECT p.nr, count(*)::int AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY p.move / p.gap) AS rate,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY p.moved / p.gap) AS ratio,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY p.y) AS size
     FROM point p GROUP BY p.nr
     HAVING count(*) >= 7 AND max(p.k) - min(p.k) >= 13),
 
--- A level shift is a step that neither the trend nor the same weekday's step a week earlier explains, and that lasts.
+-- A level shift is a step that neither the trend (linear or compound) nor the same weekday's step a week earlier
+-- explains, and that lasts. u: what the best of the three explanations leaves of the day's step.
 news AS MATERIALIZED (
-    SELECT p.nr, p.k, p.x, p.y, p.d7, p.rn, c.n, c.rate, c.size,
-           CASE WHEN abs(p.dy_news) < abs(p.move - c.rate * p.gap) THEN p.dy_news ELSE p.move - c.rate * p.gap END AS u
-    FROM point p JOIN pace c ON c.nr = p.nr),
+    SELECT e.nr, e.k, e.x, e.y, e.d7, e.rn, e.n, e.rate, e.size,
+           CASE WHEN abs(e.weekly) <= least(abs(e.linear), abs(e.compound)) THEN e.weekly
+                WHEN abs(e.compound) < abs(e.linear) THEN e.compound ELSE e.linear END AS u
+    FROM (SELECT p.nr, p.k, p.x, p.y, p.d7, p.rn, c.n, c.rate, c.size, p.dy_news AS weekly, p.move - c.rate * p.gap AS linear,
+                 p.y - (p.y - p.move) * exp(least(c.ratio * p.gap, 100)) AS compound
+          FROM point p JOIN pace c ON c.nr = p.nr) e),
 suspect AS MATERIALIZED (
     SELECT s.nr, s.k, s.x, s.rn, s.rate, s.u, f.floor
     FROM news s
-    JOIN (SELECT n.nr, greatest(6 * 1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(n.u)), 0.02 * abs(max(n.size)), 1e-150) AS floor
+    JOIN (SELECT n.nr, greatest(6 * 1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(n.u)), 0.01 * abs(max(n.size)), 1e-150) AS floor
           FROM news n GROUP BY n.nr) f ON f.nr = s.nr AND abs(s.u) > f.floor),
 lasting AS (
     SELECT l.*, CASE WHEN l.weekly IS NOT NULL AND l.n_after < 7 THEN l.weekly ELSE l.plain END AS jump
@@ -196,8 +201,8 @@ lasting AS (
           FROM suspect c JOIN news s ON s.nr = c.nr AND s.rn BETWEEN c.rn - 7 AND c.rn + 6
           GROUP BY c.nr, c.rn, c.u, c.floor) l
     WHERE l.n_after >= 2 AND l.n_before >= 2
-      AND sign(l.plain) = sign(l.u) AND abs(l.plain) >= greatest(l.floor, abs(l.u) / 2)
-      AND (l.weekly IS NULL OR (sign(l.weekly) = sign(l.u) AND abs(l.weekly) >= greatest(l.floor, abs(l.u) / 2)))),
+      AND sign(l.plain) = sign(l.u) AND abs(l.plain) >= greatest(l.floor, abs(l.u) * 2 / 3)
+      AND (l.weekly IS NULL OR (sign(l.weekly) = sign(l.u) AND abs(l.weekly) >= greatest(l.floor, abs(l.u) * 2 / 3)))),
 -- A shift spread over neighbouring days counts once, on the day of its largest step.
 shift AS MATERIALIZED (
     SELECT l.nr, l.rn, l.k, l.jump
@@ -235,7 +240,7 @@ slope AS MATERIALIZED (
                                ((s.z2 - s.z) / (s.x2 - s.x), (s.lz2 - s.lz) / (s.x2 - s.x))) AS b (linear, logarithmic)
     GROUP BY s.nr),
 centre AS MATERIALIZED (
-    SELECT u.nr, max(s.b) AS b, max(s.bl) AS bl, percentile_cont(0.5) WITHIN GROUP (ORDER BY u.z - s.b * u.x) AS c,
+    SELECT u.nr, max(s.b) AS b, max(s.bl) AS bl, max(u.lz) AS top, percentile_cont(0.5) WITHIN GROUP (ORDER BY u.z - s.b * u.x) AS c,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY u.lz - s.bl * u.x) AS cl
     FROM used u JOIN slope s ON s.nr = u.nr
     GROUP BY u.nr),
@@ -262,8 +267,8 @@ season AS MATERIALIZED (
 
 -- What line and exponential leave, in units of usage, both without the season.
 fit AS MATERIALIZED (
-    SELECT f.*, f.d - f.c - f.b * f.x AS e1, CASE WHEN f.cl IS NOT NULL THEN f.d - f.middle - exp(least(f.cl + f.bl * f.x, 300)) END AS e2
-    FROM (SELECT u.nr, u.i, u.m, u.x, u.size, c.b, c.bl, c.c + coalesce(t.middle, 0) AS c, c.cl, coalesce(t.middle, 0) AS middle,
+    SELECT f.*, f.d - f.c - f.b * f.x AS e1, CASE WHEN f.cl IS NOT NULL THEN f.d - f.middle - exp(least(f.cl + f.bl * f.x, f.top + 200)) END AS e2
+    FROM (SELECT u.nr, u.i, u.m, u.x, u.size, c.b, c.bl, c.c + coalesce(t.middle, 0) AS c, c.cl, c.top, coalesce(t.middle, 0) AS middle,
                  u.z - coalesce(t.season[1 + u.k % 7], 0) AS d
           FROM used u
           JOIN centre c ON c.nr = u.nr
@@ -273,7 +278,7 @@ stat AS MATERIALIZED (
            percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.e1)) AS mad1, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(l.e2)) AS mad2,
            sum((l.e1 / l.top) * (l.p1 / l.top)) / nullif(sum((l.e1 / l.top) * (l.e1 / l.top)), 0) AS rho1,
            sum((l.e2 / l.top) * (l.p2 / l.top)) / nullif(sum((l.e2 / l.top) * (l.e2 / l.top)), 0) AS rho2,
-           avg(abs(l.e1 - l.p7)) AS apart7, avg(abs(l.e1 - l.p14)) AS apart14, avg(abs(l.e1 - l.p15)) AS apart15, avg(abs(l.e1 - l.p30)) AS apart30
+           avg(abs(l.e1 - l.p1)) AS apart1, avg(abs(l.e2 - l.p2)) AS apart2, avg(abs(l.e1 - l.p7)) AS apart7, avg(abs(l.e1 - l.p14)) AS apart14, avg(abs(l.e1 - l.p15)) AS apart15, avg(abs(l.e1 - l.p30)) AS apart30
     FROM (SELECT f.nr, f.i, f.m, f.size, f.x, f.e1, f.e2, nullif(max(abs(f.d)) OVER (PARTITION BY f.nr), 0) AS top, lag(f.e1) OVER fit AS p1, lag(f.e2) OVER fit AS p2, lag(f.e1, 7) OVER fit AS p7, lag(f.e1, 14) OVER fit AS p14,
                  lag(f.e1, 15) OVER fit AS p15, lag(f.e1, 30) OVER fit AS p30
           FROM fit f WINDOW fit AS (PARTITION BY f.nr ORDER BY f.i)) l
@@ -303,9 +308,11 @@ chosen AS MATERIALIZED (
 trend AS MATERIALIZED (
     SELECT c.*, CASE WHEN c.significance < 3 OR abs(c.change_1y) < 0.01 * abs(c.size) OR c.change = 0 THEN 'LEVEL'
                      WHEN c.is_exponential THEN 'EXPONENTIAL' ELSE 'LINEAR' END AS model,
-           CASE WHEN c.cycle IS NOT NULL THEN c.cycle WHEN c.rho > 0.7 THEN 3 WHEN c.rho > 0.3 THEN 7 ELSE 14 END AS anchor_points
+           CASE WHEN c.cycle IS NOT NULL THEN c.cycle
+                WHEN CASE WHEN c.is_exponential THEN c.apart2 < 0.9 * c.mae2 ELSE c.apart1 < 0.9 * c.mae1 END THEN 3 ELSE 14 END AS anchor_points
     FROM chosen c),
--- Where the model stands at its origin: moved to the median of what the last days leave.
+-- Where the model stands at its origin: moved to the median of what the last days leave. Three of them where usage
+-- wanders (neighbouring days are closer to each other than to the model), fourteen where it scatters, or a whole cycle.
 anchored AS MATERIALIZED (
     SELECT t.*, greatest(0, CASE t.model WHEN 'EXPONENTIAL' THEN exp(t.cl) WHEN 'LINEAR' THEN t.c ELSE 0 END + a.offset_now) AS level,
            CASE t.model WHEN 'EXPONENTIAL' THEN t.bl WHEN 'LINEAR' THEN t.b ELSE 0 END AS slope, a.outliers, a.outlier_share
@@ -476,7 +483,7 @@ WITH found AS MATERIALIZED (
            100 * (capacity_ops.projected(g.model, g.level, g.slope, NULL, 0, 30) / nullif(g.level, 0) - 1) AS rate_30d,
            (SELECT max(s) - min(s) FROM unnest(g.season) s) / 2 AS amplitude,
            CASE WHEN g.model IS NULL THEN 'UNKNOWN' WHEN g.slope > 0 THEN 'INCREASING' WHEN g.slope < 0 THEN 'DECREASING' ELSE 'STABLE' END AS direction,
-           CASE WHEN g.origins_30d >= 3 THEN capacity_ops.accuracy(g.wape_30d) END AS confidence,
+           CASE WHEN g.model IS NOT NULL AND g.origins_30d >= 3 THEN capacity_ops.accuracy(g.wape_30d) END AS confidence,
            format('%s %s', g.resource_type, g.resource_name) AS label,
            capacity_ops.hash_key(capacity_ops.resource_key(g.resource_type, g.resource_name, g.tenant_hk) || '|SQL') AS hk
     FROM capacity_ops.growth(p_tenant_hk, p_resource_type, p_analysis_days, p_as_of) g),
@@ -840,7 +847,7 @@ COMMENT ON COLUMN capacity_planning.growth_pattern_s.pattern_confidence IS
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.outliers_detected IS
     'Days of the fit further from the model than 5 robust standard deviations and 2 % of the level; outlier_impact_score is their share of all absolute errors, percent.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.pattern_breaks_detected IS
-    'Level shifts in the window: a day''s step that neither the trend nor the same weekday''s step a week earlier explains, above 6 robust standard deviations of such steps and 2 % of the level, and that the medians of up to 7 days before and after (at least 2 each), and the change over 7 days, confirm by at least half.';
+    'Level shifts in the window: a day''s step that neither the trend (the median step, or the median ratio) nor the same weekday''s step a week earlier explains, above 6 robust standard deviations of such steps and 1 % of the level, and that the medians of up to 7 days before and after (at least 2 each), and the change over 7 days, confirm by at least two thirds.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.forecast_accuracy_30d IS
     'forecast_accuracy_7d, _30d, _90d: greatest(0, 100 - WAPE) at that horizon over the backtest''s origins (at most 14, evenly over the history with 14 days before and 7 after, each fitted on its own past only); NULL under 3 origins. cross_validation_score is 100 minus the mean of those WAPEs.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.statistical_significance IS

@@ -14,8 +14,8 @@ from psycopg.rows import dict_row
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 COLUMNS = (
-    "resource_utilization_hk, load_date, hash_diff, tenant_hk, measurement_timestamp, resource_type, resource_name, "
-    "resource_category, current_value, unit, maximum_capacity, system_identifier, record_source"
+    "resource_utilization_hk, load_date, hash_diff, measurement_timestamp, current_value, tenant_hk, resource_type, "
+    "resource_name, resource_category, unit, maximum_capacity, system_identifier, record_source"
 )
 
 
@@ -53,29 +53,13 @@ class Bench:
             "ON CONFLICT DO NOTHING",
             [resource, key],
         )
-        now = datetime.now(UTC)
+        same = (tenant, kind, name, "TEST", unit, capacity, server, "test")
         with self.connection.cursor().copy(
             f"COPY capacity_planning.resource_utilization_s ({COLUMNS}) FROM STDIN".encode()
         ) as copy:
             for day, value in zip(np.atleast_1d(days), np.atleast_1d(values), strict=True):
                 at = as_of - timedelta(seconds=round(float(day) * 86400))
-                copy.write_row(
-                    (
-                        resource,
-                        now,
-                        b"",
-                        tenant,
-                        at,
-                        kind,
-                        name,
-                        "TEST",
-                        repr(float(value)),
-                        unit,
-                        capacity,
-                        server,
-                        "test",
-                    )
-                )
+                copy.write_row((resource, datetime.now(UTC), b"", at, repr(float(value)), *same))
         return tenant
 
     def analyze(

@@ -25,13 +25,18 @@ def shifts(k, x, y, all_k, all_y):
     step = {b: known[b] - known[b + 1] for b in known if b + 1 in known}
     move, gap = np.diff(y), np.diff(x)
     rate = np.median(move / gap)
+    positive = (y[1:] > 0) & (y[:-1] > 0)
+    ratio = np.median((np.log(y[1:] / y[:-1]) / gap)[positive]) if positive.any() else None
     news = [np.nan]
     for i, m in enumerate(move, 1):
-        plain = m - rate * gap[i - 1]
-        weekly = step[k[i]] - step[k[i] + 7] if k[i] in step and k[i] + 7 in step else math.inf
-        news.append(weekly if abs(weekly) < abs(plain) else plain)
+        explained = [m - rate * gap[i - 1]]
+        if ratio is not None:
+            explained.append(y[i] - y[i - 1] * math.exp(ratio * gap[i - 1]))
+        if k[i] in step and k[i] + 7 in step:
+            explained.append(step[k[i]] - step[k[i] + 7])
+        news.append(min(explained, key=abs))
     u = np.array(news)
-    floor = max(6 * 1.4826 * np.median(np.abs(u[1:])), 0.02 * abs(np.median(y)), 1e-150)
+    floor = max(6 * 1.4826 * np.median(np.abs(u[1:])), 0.01 * abs(np.median(y)), 1e-150)
     lasting = {}
     for i in range(1, len(y)):
         if abs(u[i]) <= floor:
@@ -43,7 +48,7 @@ def shifts(k, x, y, all_k, all_y):
         plain = np.median(level[list(after)]) - np.median(level[list(before)])
         weeks = [y[j] - known[k[j] + 7] - 7 * rate for j in after if k[j] + 7 in known and k[j] + 7 > k[i]]
         weekly = np.median(weeks) if weeks else None
-        enough = max(floor, abs(u[i]) / 2)
+        enough = max(floor, abs(u[i]) * 2 / 3)
         if any(np.sign(j) != np.sign(u[i]) or abs(j) < enough for j in (plain, weekly) if j is not None):
             continue
         lasting[i] = weekly if weekly is not None and len(after) < 7 else plain
@@ -118,7 +123,7 @@ def fit(k, x, y, all_k, all_y):
     significance = abs(change) / (sigma * math.sqrt(12 * (1 + rho) / (1 - rho) / n))
     if significance < 3 or abs(yearly) < 0.01 * abs(size) or change == 0:
         model = "LEVEL"
-    last = cycle or (3 if rho > 0.7 else 7 if rho > 0.3 else 14)
+    last = cycle or (3 if np.abs(np.diff(e)).mean() < 0.9 * np.abs(e).mean() else 14)
     if model == "LEVEL":
         return model, max(0, np.median(d[-last:])), 0.0, season
     if model == "LINEAR":
