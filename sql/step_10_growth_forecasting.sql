@@ -611,7 +611,7 @@ SELECT jsonb_build_object(
                    'low', greatest(0, t.f30 + t.fitted * (percentile_cont(0.1) WITHIN GROUP (ORDER BY e))::numeric),
                    'high', greatest(0, t.f30 + t.fitted * (percentile_cont(0.9) WITHIN GROUP (ORDER BY e))::numeric)))
                FROM unnest(t.errors_30d) e HAVING count(e) >= 5 AND t.f30 IS NOT NULL),
-           'pattern_description', CASE WHEN t.model IS NULL THEN t.reason ELSE concat_ws(', ',
+           'pattern_description', CASE WHEN t.model IS NULL THEN format('too little data: measurements on %s days of the window', t.daily_points) ELSE concat_ws(', ',
                CASE t.direction WHEN 'INCREASING' THEN 'grows' WHEN 'DECREASING' THEN 'shrinks' ELSE 'holds its level' END
                    || CASE WHEN t.direction <> 'STABLE' AND t.rate_1d IS NOT NULL THEN format(' by %s %% a day', trim_scale(round(abs(t.rate_1d)::numeric, 4))) ELSE '' END,
                CASE WHEN t.season IS NOT NULL THEN 'with a weekly cycle' END,
@@ -619,7 +619,7 @@ SELECT jsonb_build_object(
                CASE WHEN t.shifts > 0 THEN format('%s level shift(s), the last one by %s', t.shifts,
                     capacity_ops.amount((t.breaks -> -1 ->> 'change')::numeric, t.unit)) END) END,
            'risk_factors', to_jsonb(array_remove(ARRAY[
-               CASE WHEN t.capacity IS NULL THEN 'capacity unknown' END, CASE WHEN t.is_stale THEN 'measurements are stale' END,
+               CASE WHEN t.capacity IS NULL THEN 'capacity unknown' END,
                CASE WHEN t.shifts > 0 THEN 'level shifts: the forecast assumes that none follows' END,
                CASE WHEN t.model = 'EXPONENTIAL' THEN 'growth compounds' END,
                CASE WHEN t.confidence < 85 THEN 'backtest: less than 85 % at 30 days' END], NULL)),
