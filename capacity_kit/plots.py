@@ -35,6 +35,9 @@ GREEN: Final = "#2c7a4b"
 HORIZONS: Final = {"forecast_7d": 7, "forecast_30d": 30, "forecast_90d": 90, "forecast_1y": 365}
 """Forecast columns of an analysis and their horizons in days."""
 
+_FEW: Final = 60
+"""Measurements under which each is drawn as a dot: a line alone would hide how little is known."""
+
 _STYLE: Final = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -218,7 +221,7 @@ def history(
     scale, shown_unit = units.binary_scale(top) if unit == "bytes" else (1.0, unit)
 
     ax = _axes()
-    ax.plot(times, values, color=BLUE, linewidth=1.3)
+    ax.plot(times, values, color=BLUE, linewidth=1.3, marker="o" if len(values) < _FEW else "", markersize=3)
     levels = _draw_levels(ax, measured, top, warning, critical)
     breaks = _draw_breaks(ax, outlook, times.iloc[0], now)
     if trend is not None:

@@ -56,7 +56,10 @@ def quantity(value: float | None, unit: str) -> str:
     if unit == "bytes":
         divisor, unit = binary_scale(value)
         value = value / divisor
-    return f"{number(value)} {unit}"
+    said = number(value)
+    if said == "1" and unit.endswith("s") and unit.isalpha():
+        unit = unit[:-1]
+    return f"{said} {unit}"
 
 
 def percent(value: float | None) -> str:

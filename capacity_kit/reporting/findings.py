@@ -69,6 +69,8 @@ def _others(count: int) -> str:
 def shortest(outlook: pd.DataFrame) -> Kpi:
     """The card of the resource that is full first."""
     known = outlook[outlook["time_to_capacity_days"].notna()]
+    if known.empty and outlook["growth_per_day"].isna().all():
+        return Kpi("Shortest runway", units.DASH, "unknown", "too little history for a forecast")
     if known.empty:
         return Kpi("Shortest runway", "none in sight", "good", "no resource is on its way to its capacity")
     first = known.iloc[int(known["time_to_capacity_days"].astype(float).argmin())]
@@ -161,6 +163,8 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
         named = f"{units.plain(first['threshold_name'])} of {units.plain(first['tenant'], 40)}"
         return Finding("at risk", f"{verb.capitalize()} {named}{others}.", kpis)
     decided = int(said.get("OPTIMAL", 0))
+    if not decided:
+        return Finding("ok", "No threshold has raised alerts enough to be judged by.", kpis)
     return Finding(
         "ok", f"No threshold needs a change; {decided} of {len(scores)} have history enough to judge.", kpis
     )
