@@ -10,6 +10,9 @@ DEMO := CAPACITY_HOME=$(CURDIR)/.capacity/demo
 SEEDED := CAPACITY_HOME=$(CURDIR)/.capacity/seeded CAPACITY_AS_OF=2026-11-01T00:00:00Z
 OWN := env -u CAPACITY_DSN -u PGSERVICE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGDATABASE
 
+# Jupyter wants to be told that running as root is meant.
+ROOT_MAY := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .PHONY: help venv demo test lab lint format bench notebooks lock clean
 
 help:  ## say what there is
@@ -42,7 +45,7 @@ test: venv  ## every test; says what it skipped and how to install what is missi
 	$(BIN)/pytest -n 2 --dist loadscope
 
 lab: venv  ## JupyterLab on the demo's database
-	@export $(DEMO); $(OWN) $(CAPACITY) up > /dev/null && $(OWN) $(BIN)/jupyter lab notebooks
+	@export $(DEMO); $(OWN) $(CAPACITY) up > /dev/null && $(OWN) $(BIN)/jupyter lab $(ROOT_MAY) notebooks
 
 lint: venv  ## ruff, its formatter, and mypy --strict on the package
 	$(BIN)/ruff check

@@ -151,6 +151,8 @@ def seeded(server18: Server) -> str:
     Set ``CAPACITY_AS_OF`` to ``SEEDED_AS_OF`` to look at it. Read only: it is shared by all tests.
     """
     dsn = server18.dsn(embedded.DATABASE)
+    with vault.open(dsn) as opened:
+        opened.execute("install_extensions")  # as capacity up does
     for command in (
         ["deploy"],
         ["simulate", "--seed", str(SEED), "--as-of", SEEDED_AS_OF],
