@@ -102,6 +102,8 @@ COMMENT ON FUNCTION capacity_ops.whole_days_until(numeric, text, float8, float8,
 -- The grid of days ends at the resource's newest measurement, moved on by whole days to the last one before p_as_of: so
 -- an analysis repeated without news gives the same numbers to the last digit, and no new version.
 --
+-- A day is 24 hours, whatever the session's time zone and its summer time.
+--
 -- The function's own settings: its steps are large sets without statistics, where a nested loop is ruinous and
 -- compiling the statement costs more than running it.
 ---------------------------------------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ SET jit = off SET enable_nestloop = off SET work_mem = '64MB'
 AS $$
 WITH resource AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY n.tenant_hk NULLS FIRST, n.resource_type, n.resource_name)::int AS id, n.*,
-           n.measurement_timestamp + make_interval(days => floor(date_part('epoch', p_as_of - n.measurement_timestamp) / 86400)::int) AS origin_at
+           n.measurement_timestamp + make_interval(hours => 24 * floor(date_part('epoch', p_as_of - n.measurement_timestamp) / 86400)::int) AS origin_at
     FROM (SELECT DISTINCT ON (n.tenant_hk, n.resource_type, n.resource_name) n.*
           FROM capacity_ops.newest(p_tenant_hk, p_as_of) n
           WHERE (p_resource_type IS NULL OR n.resource_type = p_resource_type)
@@ -388,7 +390,7 @@ broken AS MATERIALIZED (
 SELECT r.resource_utilization_hk, r.tenant_hk, r.resource_type, r.resource_name, r.resource_category, r.unit,
        r.current_value, r.capacity, l.warning, l.critical, r.measurement_timestamp, r.is_stale, r.origin_at,
        coalesce(e.daily_points, 0), coalesce(e.measurements, 0),
-       coalesce(r.origin_at - make_interval(secs => e.oldest::float8), r.origin_at - make_interval(days => p_analysis_days)),
+       coalesce(r.origin_at - make_interval(secs => e.oldest::float8), r.origin_at - make_interval(hours => 24 * p_analysis_days)),
        coalesce(r.origin_at - make_interval(secs => e.newest::float8), r.origin_at),
        CASE WHEN t.id IS NOT NULL THEN coalesce(b.regime_start, r.origin_at - make_interval(secs => e.oldest::float8)) END, coalesce(b.breaks, '[]'),
        t.model, t.level, t.slope, t.season, t.significance, (t.change / t.sigma) ^ 2 / ((t.change / t.sigma) ^ 2 + 12), t.sigma, t.rho, t.mae1, t.mae2, t.ratio, t.cycle,
@@ -416,12 +418,12 @@ AS $$
     SELECT m.current_value, m.measurement_timestamp
     FROM ((SELECT s.current_value, s.measurement_timestamp FROM capacity_planning.resource_utilization_s s
            WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
-             AND s.measurement_timestamp <= p_at AND s.measurement_timestamp >= p_at - interval '1 day'
+             AND s.measurement_timestamp <= p_at AND s.measurement_timestamp >= p_at - interval '24 hours'
            ORDER BY s.measurement_timestamp DESC LIMIT 1)
           UNION ALL
           (SELECT s.current_value, s.measurement_timestamp FROM capacity_planning.resource_utilization_s s
            WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
-             AND s.measurement_timestamp > p_at AND s.measurement_timestamp <= least(p_at + interval '1 day', p_as_of)
+             AND s.measurement_timestamp > p_at AND s.measurement_timestamp <= least(p_at + interval '24 hours', p_as_of)
            ORDER BY s.measurement_timestamp LIMIT 1)) m
     WHERE p_at <= p_as_of
     ORDER BY abs(date_part('epoch', m.measurement_timestamp - p_at)), m.measurement_timestamp LIMIT 1
@@ -433,7 +435,7 @@ CREATE OR REPLACE VIEW capacity_ops.ledger AS
 SELECT i.capacity_forecast_hk, i.tenant_hk, i.resource_type, i.resource_name, i.method, i.forecast_timestamp, i.horizon_days, i.target_at,
        i.projected, m.measured, 100 * abs(i.projected - m.measured) / nullif(m.measured, 0) AS absolute_percentage_error, m.measured_at, i.unit
 FROM (SELECT DISTINCT f.capacity_forecast_hk, f.tenant_hk, f.resource_type, f.resource_name, f.method, f.unit, f.forecast_timestamp,
-             h.days AS horizon_days, coalesce((f.model_parameters ->> 'origin')::timestamptz, f.forecast_timestamp) + make_interval(days => h.days) AS target_at,
+             h.days AS horizon_days, coalesce((f.model_parameters ->> 'origin')::timestamptz, f.forecast_timestamp) + make_interval(hours => 24 * h.days) AS target_at,
              h.projected
       FROM capacity_planning.capacity_forecast_s f
       CROSS JOIN LATERAL (VALUES (7, f.projected_usage_7d), (30, f.projected_usage_30d), (90, f.projected_usage_90d),
@@ -452,10 +454,10 @@ AS $$
     SELECT count(m.measured), 100 * sum(abs(i.projected - m.measured)) / nullif(sum(m.measured), 0)
     FROM (SELECT DISTINCT ON (date_trunc('day', f.forecast_timestamp, 'UTC'))
                  CASE p_horizon_days WHEN 7 THEN f.projected_usage_7d WHEN 30 THEN f.projected_usage_30d WHEN 90 THEN f.projected_usage_90d END AS projected,
-                 coalesce((f.model_parameters ->> 'origin')::timestamptz, f.forecast_timestamp) + make_interval(days => p_horizon_days) AS target_at
+                 coalesce((f.model_parameters ->> 'origin')::timestamptz, f.forecast_timestamp) + make_interval(hours => 24 * p_horizon_days) AS target_at
           FROM capacity_planning.capacity_forecast_s f
           WHERE f.capacity_forecast_hk = p_capacity_forecast_hk
-            AND f.forecast_timestamp BETWEEN p_as_of - make_interval(days => p_horizon_days + 90) AND p_as_of - make_interval(days => p_horizon_days)
+            AND f.forecast_timestamp BETWEEN p_as_of - make_interval(hours => 24 * (p_horizon_days + 90)) AND p_as_of - make_interval(hours => 24 * p_horizon_days)
           ORDER BY date_trunc('day', f.forecast_timestamp, 'UTC'), f.forecast_timestamp, f.load_date) i
     CROSS JOIN LATERAL capacity_ops.measured_near(p_resource_utilization_hk, i.target_at, p_as_of) m
     WHERE i.projected IS NOT NULL
@@ -468,7 +470,7 @@ COMMENT ON FUNCTION capacity_ops.past_errors(bytea, bytea, integer, timestamptz)
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.outlook(p_tenant_hk bytea, p_resource_type text, p_analysis_days integer, p_as_of timestamptz)
 RETURNS SETOF jsonb LANGUAGE sql STABLE
-SET jit = off
+SET jit = off SET timezone = 'UTC'  -- times inside a document are text, and are compared as such
 AS $$
 WITH found AS MATERIALIZED (
     SELECT g.*, date_part('epoch', p_as_of - g.origin_at) / 86400 AS elapsed,
@@ -641,7 +643,8 @@ COMMENT ON FUNCTION capacity_ops.outlook(bytea, text, integer, timestamptz) IS
 ---------------------------------------------------------------------------------------------------------------------
 -- New versions of what changed, nothing where nothing did: hash_diff leaves out the times of computing. Rows are built by
 -- column name, so that the documents and the tables cannot drift apart in silence; OFFSET 0 builds each of them once.
-CREATE OR REPLACE FUNCTION capacity_ops.record_outlook(p_found jsonb[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.record_outlook(p_found jsonb[]) RETURNS void LANGUAGE plpgsql
+SET timezone = 'UTC' AS $$
 DECLARE
     v_at timestamptz := clock_timestamp();
     v_patterns capacity_planning.growth_pattern_s[];

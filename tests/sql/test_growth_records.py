@@ -93,6 +93,17 @@ def test_a_version_when_there_is_news_and_none_otherwise(bench):
     assert len(bench.rows("SELECT FROM capacity_planning.pattern_forecast_l")) == 1
 
 
+def test_the_sessions_time_zone_changes_nothing(bench):
+    bench.plant(
+        "disk", 60 - DAYS, line(DAYS) - 30e9 * (DAYS > 30), capacity=200.5e9
+    )  # summer time ends in between
+    rows = bench.analyze(as_of=AS_OF + timedelta(hours=60))
+    for zone in ("America/New_York", "Asia/Kolkata", "Europe/Berlin"):
+        bench.connection.execute(f"SET timezone = '{zone}'")
+        assert bench.analyze(as_of=AS_OF + timedelta(hours=60)) == rows
+    assert len(bench.rows(FORECASTS, "disk")) == len(bench.rows(PATTERNS, "disk")) == 1
+
+
 def test_an_operators_update_stays_as_a_version(bench):
     bench.plant("disk", 60 - DAYS, line(DAYS))
     bench.analyze()
