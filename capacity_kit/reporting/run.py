@@ -92,8 +92,8 @@ def run(
     Raises
     ------
     CapacityError
-        If there is no such notebook, a parameter is unknown or ill-typed, the tenant is unknown, no database
-        answers, or the site cannot be written. Nothing is published then.
+        If there is no such notebook, a parameter is unknown or ill-typed, the tenant or the resource type is
+        unknown, no database answers, or the site cannot be written. Nothing is published then.
     """
     file = find(notebook)
     node = _load(file)
@@ -105,6 +105,7 @@ def run(
         values["as_of"] = as_of.isoformat()
     with vault.open(dsn) as opened:
         opened.require_deployed()
+        _require_type(opened, str(values.get("resource_type", vault.ALL)))
         key, label = _named(opened, tenant)
         result = Result(
             verdict="failed",
@@ -167,6 +168,13 @@ def _moment(given: Value, settings: Settings) -> datetime:
             f"as_of {given!r} is no time", "Write it as 2026-11-01 or 2026-11-01T06:00:00Z."
         ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _require_type(opened: vault.Vault, resource_type: str) -> None:
+    known = list(opened.read("report_types")["resource_type"]) if resource_type != vault.ALL else []
+    if resource_type != vault.ALL and resource_type not in known:
+        hint = f"Known are: {', '.join([vault.ALL, *known])}"
+        raise CapacityError(f"There is no resource type {resource_type!r}", hint)
 
 
 def _named(opened: vault.Vault, tenant: str) -> tuple[str, str]:

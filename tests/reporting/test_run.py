@@ -13,9 +13,12 @@ from capacity_kit import settings
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import run
 
-PARAMETERS = (
-    'tenant: str = "ALL"  # whose resources\ndays: int = 30  # days\nas_of: str | None = None  # the moment'
-)
+PARAMETERS = """
+tenant: str = "ALL"  # whose resources
+resource_type: str = "ALL"  # which of them
+days: int = 30  # days of history
+as_of: str | None = None  # the moment
+"""
 GOOD = """
 from capacity_kit.reporting.result import Kpi, publish
 publish("ok", f"{days} days.", [Kpi("Days", str(days))])
@@ -56,7 +59,8 @@ def test_a_report_is_page_notebook_and_result(publish, tmp_path):
         "result.json",
     ]
     found = json.loads((done.page.parent / "result.json").read_text())
-    assert found["parameters"] == {"tenant": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
+    asked = {"tenant": "ALL", "resource_type": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
+    assert found["parameters"] == asked
     assert set(found["versions"]) == {"capacity-kit", "PostgreSQL", "Python"}
     html = done.page.read_text()
     assert "14 days." in html
@@ -96,7 +100,14 @@ def test_a_notebook_that_publishes_nothing_has_failed(publish):
 
 
 @pytest.mark.parametrize(
-    "given", [{"day": 3}, {"days": "three"}, {"tenant": "nobody"}, {"as_of": "yesterday"}]
+    "given",
+    [
+        {"day": 3},
+        {"days": "three"},
+        {"tenant": "nobody"},
+        {"resource_type": "STORAG"},
+        {"as_of": "yesterday"},
+    ],
 )
 def test_what_is_wrong_is_refused_before_a_kernel_starts(publish, tmp_path, given):
     told = []
