@@ -121,7 +121,7 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         _secrets.add(target.password)
 
     def connect() -> psycopg.Connection:
-        defaults = {"application_name": "capacity-kit", "connect_timeout": 10}
+        defaults = {"application_name": "capacity-kit", "connect_timeout": 10, "client_encoding": "UTF8"}
         taken = conninfo.conninfo_to_dict(target.dsn.get_secret_value())
         named = {"PGAPPNAME": "application_name", "PGCONNECT_TIMEOUT": "connect_timeout"}
         ours = {k: v for k, v in defaults.items() if k not in taken}

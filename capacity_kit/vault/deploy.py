@@ -107,7 +107,8 @@ def deploy(vault: Vault) -> SchemaState:
     Raises
     ------
     CapacityError
-        When somebody else's capacity_planning is in the way, or a newer one; nothing was touched.
+        When somebody else's capacity_planning is in the way, a newer one, or one that was changed by hand;
+        nothing was touched.
     """
     before = inspect(vault)
     require_ours(before)
@@ -116,7 +117,13 @@ def deploy(vault: Vault) -> SchemaState:
             _apply(vault, resources.path("sql") / "platform_standin.sql")
         for _, file in steps():
             _apply(vault, file)
-    return inspect(vault)
+        after = inspect(vault)
+        if after.state != "current":
+            raise CapacityError(
+                f"The schema in this database was changed by hand: {'; '.join(after.differences)}",
+                "Nothing was touched. Put that back, or deploy into another database.",
+            )
+    return after
 
 
 def require_ours(state: SchemaState) -> None:

@@ -102,12 +102,14 @@ def test_an_older_schema_is_brought_up_to_date_and_a_newer_one_left_alone(pg):
             opened.deploy()
 
 
-def test_a_column_that_was_dropped_is_missed(pg):
+def test_a_column_that_was_dropped_is_missed_and_not_passed_over(pg):
     pg.run("ALTER TABLE capacity_planning.growth_pattern_s DROP COLUMN business_drivers CASCADE")
     with pg.vault() as opened:
         found = opened.inspect()
         assert found.state == "older"
         assert found.differences == ("growth_pattern_s lacks business_drivers",)
+        with pytest.raises(CapacityError, match="changed by hand: growth_pattern_s lacks business_drivers"):
+            opened.deploy()
 
 
 def test_an_unmarked_schema_is_not_taken_for_ours(pg):
