@@ -1,0 +1,19 @@
+"""Think: what a series will do next, how sure that is, and when it reaches a level.
+
+Pure functions of arrays: no input or output, no clock, no randomness at all, so the same series has the same forecast
+on every machine and in every batch.
+
+- `lines`: straight lines, and the time they take to a level;
+- `series`: irregular measurements onto a regular grid, counters into rates;
+- `regimes`: level shifts, found and taken out;
+- `models`: quantiles of the future, each model from its own idea of what stays the same;
+- `calibrate`: bands as wide as the shortness of the past demands;
+- `runway`: paths and the first passage of a level;
+- `engine`: the models weighed by backtest into one forecast, for a batch of series;
+- `backtest`: the whole engine judged on the series' own past;
+- `explain`: a forecast in a sentence.
+"""
+
+from capacity_kit.growth.engine import Forecast, forecast
+
+__all__ = ["Forecast", "forecast"]

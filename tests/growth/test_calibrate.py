@@ -1,0 +1,71 @@
+"""Bands widen for a short past, and for shifts that may come again."""
+
+import numpy as np
+import pytest
+
+from capacity_kit.growth.calibrate import AGAIN, COUNTS, gain_memories, widened, widening, with_shifts
+from capacity_kit.growth.models import LEVELS, MEDIAN
+from capacity_kit.growth.regimes import MOST, Shifts
+
+
+def one_shift(size: float) -> Shifts:
+    sizes = np.zeros((1, MOST))
+    sizes[0, 0] = size
+    return Shifts(np.array([1]), np.full((1, MOST), 50), sizes)
+
+
+def test_widening_is_students():
+    assert widening(np.array([4.0]))[0, -2] == pytest.approx(1.6377 / 1.2816 * 1.25**0.5)
+    assert widening(np.array([1e9]))[0] == pytest.approx(np.ones(7), abs=1e-6)
+
+
+def test_widening_falls_with_what_is_known_and_rises_to_the_tails():
+    factors = widening(np.linspace(1, 200, 50))
+    assert (np.diff(factors, axis=0) <= 1e-12).all()
+    assert (factors[:, MEDIAN] == 1).all()
+    assert (factors[:, -1] >= factors[:, -3]).all()
+
+
+def test_normal_samples_are_covered_once_widened():
+    rng = np.random.default_rng(5)
+    sample, new = np.sort(rng.normal(size=(20_000, 5)), axis=1), rng.normal(size=20_000)
+    middle, spread = sample.mean(axis=1), sample.std(axis=1, ddof=1)
+    band = middle[:, None] + spread[:, None] * np.array(
+        [-1.6449, -1.2816, -0.6745, 0, 0.6745, 1.2816, 1.6449]
+    )
+    wide = widened(band, widening(np.array([5.0])))
+    assert ((new >= wide[:, 1]) & (new <= wide[:, -2])).mean() == pytest.approx(0.80, abs=0.01)
+    assert ((new >= band[:, 1]) & (new <= band[:, -2])).mean() < 0.70
+
+
+def test_memories_of_a_random_walk_and_of_noise():
+    steps = np.arange(1, 41)
+    walk = np.sqrt(steps)[None, :, None] * np.linspace(-2, 2, 7)
+    noise = np.ones(40)[None, :, None] * np.linspace(-2, 2, 7)
+    assert gain_memories(walk, steps, 400)[0, -1] == pytest.approx(COUNTS * 10 - 1)
+    assert gain_memories(noise, steps, 400)[0, -1] == pytest.approx(COUNTS * 400 - 1)
+
+
+def test_no_shift_changes_nothing():
+    quantiles = np.sort(np.random.default_rng(0).normal(size=(1, 9, 7)))
+    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)))
+    assert with_shifts(quantiles, none, np.arange(1, 10), 100) is quantiles
+
+
+@pytest.mark.parametrize("size", [-1000.0, 1000.0])
+def test_a_shift_reaches_its_tail_and_not_the_middle(size):
+    steps = np.arange(1, 91)
+    quantiles = np.broadcast_to(500 + np.linspace(-3, 3, 7), (1, 90, 7)).copy()
+    out = with_shifts(quantiles, one_shift(size), steps, 365)
+    tail = 0 if size < 0 else -1
+    assert abs(out[0, -1, tail] - 500) > 500
+    assert abs(out[0, -1, MEDIAN] - 500) < 3
+    np.testing.assert_allclose(out[0, 0], quantiles[0, 0], atol=0.2)
+    assert (np.diff(out, axis=-1) >= 0).all()
+
+
+def test_the_mixture_is_the_mixture():
+    steps = np.array([10_000])
+    quantiles = (100 + 10 * LEVELS)[None, None]
+    out = with_shifts(quantiles, one_shift(1000.0), steps, 365)
+    assert out[0, 0, 1] == pytest.approx(np.interp(0.10 / (1 - AGAIN), LEVELS, quantiles[0, 0]))

@@ -1,0 +1,223 @@
+"""The engine as a whole: its promises, its edges, and series whose future is known."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capacity_kit.growth import forecast
+from capacity_kit.growth.engine import FEWEST_POINTS
+from capacity_kit.growth.models import LEVELS, MEDIAN
+
+CASES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+HORIZON = 20
+
+
+@st.composite
+def batches(draw):
+    """Series of several kinds, lengths and magnitudes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kinds = draw(
+        st.lists(
+            st.sampled_from(["walk", "counts", "steps", "flat", "cycle", "sawtooth"]), min_size=1, max_size=4
+        )
+    )
+    return [series(kind, draw(st.integers(FEWEST_POINTS, 90)), rng) for kind in kinds]
+
+
+def series(kind: str, length: int, rng: np.random.Generator) -> np.ndarray:
+    t = np.arange(length)
+    made = {
+        "walk": lambda: 100 + rng.normal(0.1, 1, length).cumsum(),
+        "counts": lambda: rng.poisson(0.3, length),
+        "steps": lambda: np.where(t > length // 2, 900, 100) + rng.integers(0, 9, length),
+        "flat": lambda: np.full(length, 42.0),
+        "cycle": lambda: 50 + 9 * np.sin(2 * np.pi * t / 7) + rng.normal(0, 1, length),
+        "sawtooth": lambda: 1.0 + t % 9,
+    }[kind]()
+    return np.maximum(np.asarray(made, float), 0)
+
+
+@CASES
+@given(batches())
+def test_quantiles_rise_and_stay_above_zero_and_a_series_that_moved_has_a_band(histories):
+    quantiles = forecast(histories, HORIZON, 7).quantiles
+    assert np.isfinite(quantiles).all()
+    assert (quantiles >= 0).all()
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+    moved = np.array([np.ptp(h) > 0 for h in histories])
+    assert (quantiles[moved, :, -1] > quantiles[moved, :, 0]).all()
+
+
+@CASES
+@given(batches(), st.sampled_from([1e-12, 2.0**-20, 3.0, 1e15]))
+def test_scale_equivariance(histories, scale):
+    plain = forecast(histories, HORIZON, 7)
+    scaled = forecast([h * scale for h in histories], HORIZON, 7)
+    size = np.array([max(h.max(), 1) for h in histories])
+    np.testing.assert_allclose(
+        scaled.quantiles / scale / size[:, None, None],
+        plain.quantiles / size[:, None, None],
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+def test_shift_equivariance_away_from_zero():
+    """All but growth in proportion to the level, which has no meaning of its own far from zero: it becomes drift."""
+    rng = np.random.default_rng(4)
+    x = 1e6 + rng.normal(0, 1, (5, 200)).cumsum(axis=1)
+    here, there = forecast(list(x), HORIZON, 7), forecast(list(x + 1e6), HORIZON, 7)
+    np.testing.assert_allclose(there.quantiles - 1e6, here.quantiles, atol=1e-2)
+
+
+@CASES
+@given(batches(), st.randoms())
+def test_order_and_company_change_nothing(histories, random):
+    order = list(range(len(histories)))
+    random.shuffle(order)
+    together = forecast(histories, HORIZON, 7)
+    shuffled = forecast([histories[i] for i in order], HORIZON, 7)
+    np.testing.assert_array_equal(shuffled.quantiles, together.of(order).quantiles)
+    np.testing.assert_array_equal(shuffled.peaks, together.of(order).peaks)
+    alone = forecast(histories[:1], HORIZON, 7)
+    np.testing.assert_allclose(alone.quantiles, together.of([0]).quantiles, rtol=1e-9)
+
+
+@CASES
+@given(batches(), st.floats(0, 2))
+def test_probabilities_are_probabilities(histories, part):
+    said = forecast(histories, HORIZON, 7)
+    low, high = said.reached(said.last * part), said.reached(said.last * part + 5)
+    assert ((low >= 0) & (low <= 1)).all()
+    assert (np.diff(low, axis=1) >= 0).all()
+    assert (high <= low).all()
+
+
+# What the engine is told, and where its median must be after 30 days and its runway to 200 must end, if anywhere.
+KNOWN = {
+    "linear": (lambda t: 40 + t, (128, 132), (96, 104)),
+    "exponential": (lambda t: 20 * 1.02**t, (113, 125), (53, 60)),
+    "flat": (lambda t: 50 + 0.5 * np.sin(t * 12.9898), (48, 52), None),
+    "weekly": (lambda t: 50 + 6 * np.sin(2 * np.pi * t / 7), (42, 58), None),
+    "cleanup": (lambda t: 40 + t - np.where(t >= 40, 45, 0), (82, 88), (135, 155)),
+    "shrinking": (lambda t: 90 - 0.5 * t, (42, 48), None),
+}
+
+
+@pytest.mark.parametrize("a_day", [1, 4])
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_futures(name, a_day):
+    make, (low, high), days = KNOWN[name]
+    said = forecast([make(np.arange(0, 60 + 1e-9, 1 / a_day))], 365 * a_day, 7 * a_day)
+    assert low <= said.quantiles[0, 30 * a_day - 1, MEDIAN] <= high
+    runway = said.runway([200])[0] / a_day
+    if days:
+        assert days[0] <= runway <= days[1]
+    else:
+        assert np.isinf(runway)
+
+
+def test_bands_cover_what_they_say():
+    rng = np.random.default_rng(8)
+    kinds = {
+        "walk": 1e4 + rng.normal(0, 1, (300, 395)).cumsum(axis=1),
+        "noise": np.maximum(rng.normal(100, 10, (300, 395)), 0),
+        "bursts": (rng.random((300, 395)) < 0.1).cumsum(axis=1) * 7.0,
+    }
+    for kind, x in kinds.items():
+        quantiles = forecast(list(x[:, :365]), 30, 7).quantiles
+        truth = x[:, 365:]
+        inside = ((truth >= quantiles[..., 1]) & (truth <= quantiles[..., -2])).mean()
+        assert 0.72 <= inside <= 0.93, (kind, inside)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [[], [5.0], [1.0, 2.0, 3.0], [np.nan] * 50, [np.inf] * 50, [-1.0] * 50],
+    ids=["empty", "one point", "three points", "all gaps", "infinite", "negative"],
+)
+def test_too_little_gives_no_forecast_rather_than_an_invented_one(history):
+    said = forecast([history, np.arange(50.0)], HORIZON, 7)
+    assert np.isnan(said.quantiles[0]).all()
+    assert np.isnan(said.reached([99.0, 99.0])[0]).all()
+    assert np.isnan(said.runway([99.0, 99.0])[0])
+    assert np.isfinite(said.quantiles[1]).all()
+
+
+def test_three_points_over_the_level_are_over_the_level():
+    said = forecast([[90.0, 95.0, 99.0]], HORIZON)
+    assert (said.reached(95) == 1).all()
+    assert said.runway([95])[0] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 7.5])
+def test_a_constant_stays(value):
+    said = forecast([np.full(100, value)], HORIZON, 7)
+    assert (said.quantiles == value).all()
+    assert (said.reached(value + 1) == 0).all()
+
+
+def test_gaps_hold_and_broken_values_are_counted():
+    x = np.arange(100.0)
+    x[[10, 40, 41]] = np.nan, np.inf, -5
+    said = forecast([x], 10)
+    assert (said.points[0], said.left_out[0]) == (97, 3)
+    assert said.quantiles[0, -1, MEDIAN] == pytest.approx(109, abs=1)
+
+
+def test_a_gap_of_months():
+    x = np.arange(400.0)
+    x[100:250] = np.nan
+    assert np.isfinite(forecast([x], 30, 7).quantiles).all()
+
+
+def test_a_gap_at_the_beginning_is_not_a_past():
+    x = np.arange(60.0)
+    held = np.concatenate([np.full(40, np.nan), x])
+    np.testing.assert_allclose(forecast([held], 10, 7).quantiles, forecast([x], 10, 7).quantiles)
+
+
+def test_a_horizon_much_longer_than_the_past():
+    said = forecast([100 + np.arange(20.0), np.random.default_rng(0).random(20)], 2000, 7)
+    assert np.isfinite(said.quantiles).all()
+    assert said.quantiles[0, -1, MEDIAN] == pytest.approx(2119, rel=0.01)
+    assert (np.diff(said.quantiles, axis=-1) >= 0).all()
+
+
+def test_extremes_of_magnitude():
+    t = np.arange(80.0)
+    for scale in (1e-300, 1e-12, 1e15, 1e300):
+        quantiles = forecast([scale * (10 + t % 7)], HORIZON, 7).quantiles
+        assert np.isfinite(quantiles).all()
+        assert quantiles.max() < 1e3 * scale
+
+
+def test_ten_million_points_are_a_long_series_and_no_more():
+    said = forecast([np.arange(10_000_000.0)], 30, 7)
+    assert said.points[0] == 10_000_000
+    assert said.quantiles[0, -1, MEDIAN] == pytest.approx(10_000_029)
+
+
+def test_seven_quantiles_in_the_agreed_order():
+    assert LEVELS.tolist() == [0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95]
+    assert forecast([np.arange(50.0)], 3).quantiles.shape == (1, 3, 7)
+
+
+def test_an_empty_batch():
+    assert forecast([], HORIZON, 7).quantiles.shape == (0, HORIZON, 7)
+
+
+def test_weights_sum_to_one():
+    said = forecast([np.arange(300.0) % 24, np.arange(20.0)], 48, (24, 168))
+    np.testing.assert_allclose(said.weights.sum(axis=1), 1)
+    assert said.models[int(said.weights[0].argmax())] == "cycle of 24"
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="horizon"):
+        forecast([np.arange(50.0)], 0)
+    with pytest.raises(ValueError, match="season"):
+        forecast([np.arange(50.0)], 5, 0)
+    with pytest.raises(ValueError, match="history 1 has 2 dimensions"):
+        forecast([np.arange(50.0), np.ones((2, 50))], 5)

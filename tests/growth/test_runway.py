@@ -1,0 +1,106 @@
+"""First passage, and its edges."""
+
+import numpy as np
+import pytest
+
+from capacity_kit.growth import forecast
+from capacity_kit.growth.runway import first_step, marks, peaks, reached
+
+
+@pytest.fixture(scope="module")
+def walks():
+    rng = np.random.default_rng(3)
+    return np.abs(1000 + rng.normal(0.5, 4, (40, 400)).cumsum(axis=1))
+
+
+@pytest.fixture(scope="module")
+def said(walks):
+    return forecast(list(walks), 90, 7)
+
+
+def test_marks_run_from_one_to_the_horizon():
+    for horizon in (1, 2, 7, 90, 1000):
+        at = marks(horizon)
+        assert (at[0], at[-1]) == (1, horizon)
+        assert (np.diff(at) > 0).all()
+
+
+def test_over_the_level_already_is_certain_and_takes_no_time(walks, said):
+    for level in (walks[:, -1], walks[:, -1] * 0.5, np.zeros(40)):
+        assert (said.reached(level) == 1).all()
+        assert (said.runway(level) == 0).all()
+
+
+def test_a_level_out_of_sight_is_never_reached(said):
+    assert (said.reached(1e9) == 0).all()
+    assert np.isinf(said.runway(1e9)).all()
+
+
+def test_probability_rises_with_time_and_falls_with_the_level(walks, said):
+    low, high = said.reached(walks[:, -1] + 20), said.reached(walks[:, -1] + 40)
+    for p in (low, high):
+        assert ((p >= 0) & (p <= 1)).all()
+        assert (np.diff(p, axis=1) >= 0).all()
+    assert (high <= low).all()
+
+
+def test_to_be_there_at_some_time_is_at_least_as_likely_as_to_be_there_at_one(walks, said):
+    """At the 75 % quantile of the last day a quarter stands; no fewer have been there by then."""
+    assert (said.reached(said.quantiles[:, -1, 4])[:, -1] >= 0.25 - 1 / 24).all()
+
+
+def test_probabilities_are_kept():
+    """Of random walks that were given a probability, about as many get there."""
+    rng = np.random.default_rng(11)
+    walks = 1e4 + rng.normal(0, 1, (1000, 430)).cumsum(axis=1)
+    level = walks[:, 364] + 8
+    p = forecast(list(walks[:, :365]), 65, 7).reached(level)[:, -1]
+    came = (walks[:, 365:] >= level[:, None]).any(axis=1)
+    assert p.mean() == pytest.approx(came.mean(), abs=0.1)
+
+
+def test_p10_comes_before_p50_before_p90(walks, said):
+    level = walks[:, -1] + 30
+    assert (said.runway(level, 0.1) <= said.runway(level, 0.5)).all()
+    assert (said.runway(level, 0.5) <= said.runway(level, 0.9)).all()
+
+
+def test_a_straight_line_gets_there_on_its_day():
+    x = 40 + np.arange(61.0)
+    for share in (0.1, 0.5, 0.9):
+        assert forecast([x], 365, 7).runway([200], share).tolist() == [100]
+
+
+def test_the_runway_of_a_sawtooth_is_that_of_its_envelope():
+    t = np.arange(365)
+    sawtooth = 100 + 0.1 * t + 3.0 * (t % 10)  # the teeth's tips rise by 1 in 10 days
+    tip = sawtooth[-30:].max()
+    assert forecast([sawtooth], 90, 10).runway([tip + 4]).tolist() == [35]
+    without_the_cycle = forecast([sawtooth], 90, 7).reached([tip + 4])[0]
+    assert without_the_cycle[34] > 0.3
+    assert without_the_cycle[3] == 0
+
+
+def test_an_unknown_level_has_an_unknown_runway(said):
+    p = said.of([0]).reached([np.nan])
+    assert np.isnan(p).all()
+    assert np.isnan(said.of([0]).runway([np.nan])).all()
+
+
+def test_first_step_counts_from_one():
+    p = np.array([[0.1, 0.5, 0.9], [0, 0, 0.05], [np.nan] * 3])
+    np.testing.assert_array_equal(first_step(p, 0.5), [2, np.inf, np.nan])
+
+
+def test_paths_have_the_quantiles_of_the_forecast():
+    x = np.random.default_rng(0).normal(0, 1, (5, 365)).cumsum(axis=1) + 1000
+    at = np.array([1])
+    quantiles = np.sort(np.random.default_rng(1).normal(1000, 9, (5, 1, 7)))
+    paths = peaks(x, quantiles, at, at)
+    np.testing.assert_allclose(np.quantile(paths[:, 0], 0.5, axis=1), quantiles[:, 0, 3], atol=0.5)
+
+
+def test_between_marks_a_path_is_straight():
+    highest = np.broadcast_to(np.array([1.0, 11.0])[None, :, None], (1, 2, 4))
+    p = reached(highest, np.array([1, 11]), np.array([0.0]), np.array([6.0]), 11)
+    assert p[0].tolist() == [0] * 5 + [1] * 6
