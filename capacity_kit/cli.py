@@ -166,7 +166,9 @@ def verify(dsn: Dsn = None, as_json: Json = False) -> None:
         console.as_json([asdict(check) for check in checks])
     else:
         console.table(
-            ["item", "verdict", "found", "to do"], [(c.item, c.verdict, c.found, c.to_do) for c in checks]
+            ["item", "verdict", "found", "to do"],
+            [(c.item, c.verdict, c.found, c.to_do) for c in checks],
+            prose=True,
         )
     raise typer.Exit(ATTENTION if any(c.verdict in ("failed", "attention") for c in checks) else OK)
 
@@ -205,14 +207,12 @@ def capture(
         console.as_json(captured)
         return
     console.table(
-        ["tenant", "resource", "usage", "capacity", "full", "status", "measured by"],
+        ["tenant", "resource", "usage", "status", "measured by"],
         [
             (
                 row.tenant,
                 _resource(row),
-                units.quantity(row.current_usage, row.unit),
-                units.quantity(row.capacity, row.unit),
-                units.percent(row.utilization_percentage),
+                _used(row.current_usage, row),
                 row.status,
                 row.measurement_method,
             )
@@ -394,25 +394,13 @@ def analyze(
     if analysed.empty:
         raise CapacityError("There are no measurements to analyse", "Capture, import or simulate some first.")
     console.table(
-        [
-            "tenant",
-            "resource",
-            "pattern",
-            "usage",
-            "capacity",
-            "a day",
-            "in 30 days",
-            "full in",
-            "confidence",
-            "action",
-        ],
+        ["tenant", "resource", "pattern", "usage", "a day", "in 30 days", "full in", "confidence", "action"],
         [
             (
                 _whose(row),
                 _resource(row),
                 row.pattern_type,
-                units.quantity(row.current_usage, row.unit),
-                units.quantity(row.capacity, row.unit),
+                _used(row.current_usage, row),
                 units.percent(row.growth_rate_percentage),
                 units.quantity(row.forecast_30d, row.unit),
                 units.days(row.time_to_capacity_days),
@@ -469,22 +457,26 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
             "Nothing was measured yet", "Run: capacity capture, capacity import csv or capacity simulate"
         )
     console.table(
-        ["tenant", "resource", "status", "usage", "capacity", "full", "full in", "measured", "to do"],
+        ["tenant", "resource", "status", "usage", "full in", "to do"],
         [
             (
                 _whose(row),
                 _resource(row),
                 row.status,
-                units.quantity(row.usage, row.unit),
-                units.quantity(row.capacity, row.unit),
-                units.percent(row.utilization_percentage),
+                _used(row.usage, row),
                 units.days(row.time_to_capacity_days),
-                units.at(row.measured_at, settings.load().timezone),
                 _to_do(row),
             )
             for row in console.rows(found)
         ],
     )
+    console.out.print(
+        f"The newest measurement is of {units.at(found['measured_at'].max(), settings.load().timezone)}."
+    )
+    if found["capacity"].isna().any():
+        console.out.print(
+            "Say what a resource can hold: capacity register TYPE NAME CAPACITY [--tenant TENANT]"
+        )
     if found["is_simulated"].any():
         console.out.print("Rows marked (simulated) come from capacity simulate: nobody's real usage.")
 
@@ -718,10 +710,17 @@ def _resource(row: Any) -> str:
     )
 
 
+def _used(usage: float, row: Any) -> str:
+    """Usage and capacity in a few words."""
+    if pd.isna(row.capacity):
+        return units.quantity(usage, row.unit)
+    shown = units.quantity(usage, row.unit) if row.unit == "bytes" else units.number(usage)
+    return f"{shown} of {units.quantity(row.capacity, row.unit)}, {units.percent(row.utilization_percentage)}"
+
+
 def _to_do(row: Any) -> str:
     if row.status == "STALE":
-        return "measure it again: this is old"
+        return f"measure it again: this is of {units.at(row.measured_at, settings.load().timezone)}"
     if pd.isna(row.capacity):
-        whose = "" if row.tenant == vault.SYSTEM else f" --tenant {row.tenant}"
-        return f"capacity register {row.resource_type} '{row.resource_name}' CAPACITY{whose}"
+        return f"register its capacity: capacity register {row.resource_type} '{row.resource_name}' ..."
     return "" if pd.isna(row.recommended_action) else str(row.recommended_action)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -50,13 +51,26 @@ def rows(frame: pd.DataFrame) -> Iterator[Any]:
     return iter(frame.itertuples())
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    """Print a table; on a pipe, its cells separated by tabs. Names are data: nothing in them is markup."""
-    longest = 160 if out.is_terminal else 2000
-    cells = [["" if units.missing(cell) else units.plain(cell, longest) for cell in line] for line in lines]
+def table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, prose: bool = False) -> None:
+    """Print a table; on a pipe, its cells separated by tabs. Names are data: nothing in them is markup.
+
+    Parameters
+    ----------
+    header
+        The columns' names.
+    lines
+        The cells; what is missing shows as nothing.
+    prose
+        Whether the last column is to be read to its end: on a terminal it is cut at the edge otherwise.
+    """
+    cells = [["" if units.missing(cell) else units.plain(cell, 2000) for cell in line] for line in lines]
     if not out.is_terminal:
         out.file.writelines("\t".join(line) + "\n" for line in (list(header), *cells))
         return
+    if not prose:
+        taken = sum(2 + max(cell_len(text) for text in column) for column in zip(header, *cells, strict=True))
+        last = max(20, out.width - taken + 2 + max(cell_len(line[-1]) for line in (header, *cells)))
+        cells = [[*line[:-1], units.plain(line[-1], last)] for line in cells]
     shown = Table(*header, box=None, pad_edge=False, header_style="bold")
     for line in cells:
         shown.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
