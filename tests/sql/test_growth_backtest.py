@@ -147,7 +147,8 @@ def backtest(series, days):
     """WAPE by horizon, percent."""
     k, x, y = series
     first = k.max() - 13
-    origins = range(7, first + 1, max(1, math.ceil((first - 6) / 14)))
+    at_most = max(8, min(14, 840 // days))
+    origins = range(7, first + 1, max(1, math.ceil((first - 6) / at_most)))
     errors = {7: [], 30: [], 90: []}
     for o in origins:
         fitted = window(series, o, max(days, 14))
