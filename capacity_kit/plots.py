@@ -218,7 +218,7 @@ def history(
     trend = _trend(outlook, measured)
     ahead = _ahead(outlook, now, last if trend is None else trend[3])
     top = max([*values, *(value for _, value in ahead[1:])])
-    scale, shown_unit = units.binary_scale(top) if unit == "bytes" else (1.0, unit)
+    scale, shown_unit = units.binary_scale(float(values.max())) if unit == "bytes" else (1.0, unit)
 
     ax = _axes()
     ax.plot(times, values, color=BLUE, linewidth=1.3, marker="o" if len(values) < _FEW else "", markersize=3)
