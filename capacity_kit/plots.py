@@ -207,7 +207,8 @@ def history(
         The reader's time zone.
     """
     if measured.empty:
-        return _empty("No measurements in this period.")
+        named = "" if outlook is None or "resource_type" not in outlook else f"{_name(outlook)}: "
+        return _empty(f"{named}no measurements in this period.")
     unit = str(measured["unit"].iloc[0])
     name = _name(measured.iloc[0])
     times = measured["measured_at"]

@@ -197,6 +197,11 @@ def test_nothing_to_draw_is_said(plot):
     drawn(made)
 
 
+def test_a_resource_without_measurements_is_named():
+    row = pd.Series({"resource_type": "CPU", "resource_name": "host", "tenant": "Harbour"})
+    assert plots.history(pd.DataFrame(), row).alt == "CPU host · Harbour: no measurements in this period."
+
+
 def test_names_are_drawn_as_they_are_and_no_global_state_is_touched(measured):
     before = dict(mpl.rcParams)
     plot = plots.history(measured)
