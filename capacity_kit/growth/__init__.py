@@ -10,10 +10,11 @@ on every machine and in every batch.
 - `calibrate`: bands as wide as the shortness of the past demands;
 - `runway`: paths and the first passage of a level;
 - `engine`: the models weighed by backtest into one forecast, for a batch of series;
+- `reconcile`: parts and whole made to agree;
 - `backtest`: the whole engine judged on the series' own past;
 - `explain`: a forecast in a sentence.
 """
 
-from capacity_kit.growth.engine import Forecast, forecast
+from capacity_kit.growth.engine import Forecast, Prior, forecast, learn
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "Prior", "forecast", "learn"]

@@ -12,7 +12,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +29,7 @@ Ints = npt.NDArray[np.int64]
 FEWEST_POINTS = 12  # below, there is no past to forecast from
 LONGEST = 4096  # most recent points that are looked at, or four horizons: what is older tells little and costs as much
 CHUNK = 256  # series worked on at once: more no longer save time, only memory
-EVERY_STEP = (
-    256  # steps ahead that are all worked out; of longer horizons as many, and those between in proportion
-)
+EVERY_STEP = 256  # steps ahead that are all worked out; of longer horizons so many, the rest in proportion
 
 ORIGINS = 12  # at which the models are judged, dense near the present, where their differences show
 STEPS_JUDGED = 8  # steps ahead at each of them
@@ -44,6 +42,10 @@ POWER = 0.5
 # Evidence grows with how often the record holds the stretch that is judged, and ends with the number of origins. More
 # trust (2) follows noise, less (1) gives up sharpness; both change the loss by some two in a hundred.
 TRUST = 1.5
+# What other series say counts as much as 1.3 times the judged stretch of a series' own past would: up to seven in a
+# hundred of the loss where there are two months, next to nothing where there is a year.
+COMPANY = 2.0
+OUT = 3.0  # twenty times the best loss: a model that is that far off is no further off for being worse
 # A series that moved has a band: a thousandth of its mean step, growing as that of a random walk.
 THINNEST = 1e-3
 
@@ -73,6 +75,9 @@ class Forecast:
         Index in the history of the first value after the newest of them; 0 without any.
     points, left_out : ndarray of int, shape (series,)
         Measurements that were used, and those that were not: not finite, or below zero, which no usage is.
+    paths : ndarray, shape (series, horizon, paths), or None
+        Futures with the forecast's quantiles at every step and the past's dependence over time, if they were asked for.
+        Series of one length lend their ranks from the same past stretches, so that path by path they belong together.
     """
 
     quantiles: Floats
@@ -85,6 +90,7 @@ class Forecast:
     regime_start: Ints
     points: Ints
     left_out: Ints
+    paths: Floats | None = None
 
     @property
     def horizon(self) -> int:
@@ -105,6 +111,7 @@ class Forecast:
             self.regime_start[at],
             self.points[at],
             self.left_out[at],
+            None if self.paths is None else self.paths[at],
         )
 
     def reached(self, levels: npt.ArrayLike) -> Floats:
@@ -128,7 +135,60 @@ class Forecast:
         return np.where(self.last >= np.asarray(levels, float), 0.0, first)
 
 
-def forecast(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Sequence[int] = ()) -> Forecast:
+@dataclass(frozen=True)
+class Prior:
+    """What a company of series says of the models, for those of its members that are too short to say it themselves.
+
+    Attributes
+    ----------
+    disadvantage : mapping of str to float
+        By model: how much worse than each series' best, as the mean logarithm of the losses' ratio; at most OUT.
+    series : int
+        How many series were heard.
+    """
+
+    disadvantage: Mapping[str, float]
+    series: int
+
+
+NOBODY = Prior({}, 0)
+
+
+def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Sequence[int] = ()) -> Prior:
+    """A first pass over a company of series: those of a tenant, or of a resource type.
+
+    Some hundreds will do. Given to every :func:`forecast` of its members, it makes them learn from each other and yet
+    leaves each forecast the same, however the series are divided among chunks and workers.
+
+    Parameters
+    ----------
+    histories, horizon, seasons
+        As of :func:`forecast`.
+    """
+    cycles = _checked(horizon, seasons)
+    total: dict[str, float] = {}
+    heard: dict[str, int] = {}
+    count = 0
+    for members, raw in _chunks([_usable(history, i) for i, history in enumerate(histories)], horizon):
+        known = fitting(raw.shape[1], cycles)
+        x = raw / _unit(raw)
+        past = Past(levelled(x, shifts(x)))
+        loss, _ = _losses(past, known, horizon, min(cycles, default=1))
+        behind = np.minimum(loss - loss.min(axis=1, keepdims=True), OUT)
+        for model, mine in zip(known, behind.T, strict=True):
+            total[model.name] = total.get(model.name, 0.0) + float(mine.sum())
+            heard[model.name] = heard.get(model.name, 0) + len(members)
+        count += len(members)
+    return Prior({name: total[name] / heard[name] for name in total}, count)
+
+
+def forecast(
+    histories: Sequence[npt.ArrayLike],
+    horizon: int,
+    seasons: int | Sequence[int] = (),
+    prior: Prior = NOBODY,
+    keep_paths: bool = False,
+) -> Forecast:
     """Forecast a batch of series.
 
     Parameters
@@ -140,86 +200,120 @@ def forecast(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Se
         Steps ahead; may be longer than the histories.
     seasons : int or sequence of int
         Steps of the cycles that may be there: (24, 168) for hours, 7 for days.
+    prior : Prior
+        From :func:`learn`, for series with a short past.
+    keep_paths : bool
+        Keep the sample paths, for sums of series: ``PATHS`` times the memory of a median.
 
     Raises
     ------
     ValueError
         If the horizon or a season is less than one step, or a history is not one-dimensional.
     """
+    cycles = _checked(horizon, seasons)
+    usable = [_usable(history, i) for i, history in enumerate(histories)]
+    count = len(usable)
+    names = tuple(model.name for model in fitting(LONGEST**2, cycles))
+    marks = runway.marks(horizon)
+    out = Forecast(
+        np.full((count, horizon, len(LEVELS)), np.nan),
+        np.array([values[known][-1] if known.any() else np.nan for values, known in usable]),
+        marks,
+        np.full((count, marks.size, runway.PATHS), np.nan),
+        names,
+        np.zeros((count, len(names))),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.array([known.sum() for _, known in usable], np.int64),
+        np.array([known.size - known.sum() for _, known in usable], np.int64),
+        np.full((count, horizon, runway.PATHS), np.nan) if keep_paths else None,
+    )
+    for members, raw in _chunks(usable, horizon):
+        _forecast_chunk(raw, members, horizon, cycles, prior, out)
+    return out
+
+
+Usable = tuple[Floats, npt.NDArray[np.bool_]]
+
+
+def _checked(horizon: int, seasons: int | Sequence[int]) -> tuple[int, ...]:
     cycles = (seasons,) if isinstance(seasons, int) else tuple(seasons)
     if horizon < 1:
         raise ValueError(f"the horizon must be at least one step, not {horizon}")
     if any(cycle < 1 for cycle in cycles):
         raise ValueError(f"a season must be at least one step, not {min(cycles)}")
-    count = len(histories)
-    names = tuple(model.name for model in fitting(LONGEST**2, cycles))
-    marks = runway.marks(horizon)
-    out = Forecast(
-        np.full((count, horizon, len(LEVELS)), np.nan),
-        np.full(count, np.nan),
-        marks,
-        np.full((count, marks.size, runway.PATHS), np.nan),
-        names,
-        np.zeros((count, len(names))),
-        *(np.zeros(count, np.int64) for _ in range(4)),
-    )
-    by_length: dict[int, list[int]] = {}
+    return cycles
+
+
+def _usable(history: npt.ArrayLike, number: int) -> Usable:
+    """The values of a history, and which of them are measurements."""
+    values = np.asarray(history, np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"history {number} has {values.ndim} dimensions, not one")
+    return values, np.isfinite(values) & (values >= 0)
+
+
+def _chunks(usable: Sequence[Usable], horizon: int) -> Iterator[tuple[Ints, Floats]]:
+    """Series that can be forecast, equally long ones together: their indices, and values of shape (series, time)."""
     most = max(LONGEST, 4 * horizon)
-    for i, history in enumerate(histories):
-        values = np.asarray(history, float)
-        if values.ndim != 1:
-            raise ValueError(f"history {i} has {values.ndim} dimensions, not one")
-        usable = np.isfinite(values) & (values >= 0)
-        out.points[i] = usable.sum()
-        out.left_out[i] = values.size - out.points[i]
-        if out.points[i]:
-            out.last[i] = values[usable][-1]
-        if out.points[i] >= FEWEST_POINTS:
-            by_length.setdefault(min(values.size - int(usable.argmax()), most), []).append(i)
+    by_length: dict[int, list[int]] = {}
+    for i, (values, known) in enumerate(usable):
+        if known.sum() >= FEWEST_POINTS:
+            by_length.setdefault(min(values.size - int(known.argmax()), most), []).append(i)
     for length, members in by_length.items():
         for start in range(0, len(members), CHUNK):
             chunk = members[start : start + CHUNK]
-            x = np.stack([_held(np.asarray(histories[i], float)[-length:]) for i in chunk])
-            _forecast_chunk(x, np.array(chunk), horizon, cycles, out)
-    return out
+            yield (
+                np.array(chunk),
+                np.stack([_held(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk]),
+            )
 
 
-def _held(values: Floats) -> Floats:
+def _held(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
     """Gaps hold the value before them; a gap at the beginning, which only a cut can leave, the first one after."""
-    usable = np.isfinite(values) & (values >= 0)
-    newest = np.maximum.accumulate(np.where(usable, np.arange(values.size), -1))
-    return values[np.where(newest < 0, usable.argmax(), newest)]
+    if known.all():
+        return values
+    newest = np.maximum.accumulate(np.where(known, np.arange(values.size), -1))
+    return values[np.where(newest < 0, known.argmax(), newest)]
 
 
-def _forecast_chunk(raw: Floats, members: Ints, horizon: int, cycles: tuple[int, ...], out: Forecast) -> None:
+def _unit(raw: Floats) -> Floats:
+    """Powers of two, shape (series, 1), that bring each series near one: dividing by them loses no digit."""
+    largest = np.maximum(raw.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    return np.asarray(np.exp2(np.floor(np.log2(largest))))
+
+
+def _forecast_chunk(
+    raw: Floats, members: Ints, horizon: int, cycles: tuple[int, ...], prior: Prior, out: Forecast
+) -> None:
     """Forecast equally long series and write the results to their places."""
     length = raw.shape[1]
-    # A power of two: exact, and 1e-300 and 1e300 alike become numbers that can be squared.
-    unit = np.exp2(np.floor(np.log2(np.maximum(raw.max(axis=1, keepdims=True), np.finfo(float).tiny))))
+    unit = _unit(raw)
     raw = raw / unit
     found = shifts(raw)
     past = Past(levelled(raw, found))
     known = fitting(length, cycles)
     steps = _steps(horizon)
-    weights = _weights(past, known, horizon, min(cycles, default=1))
+    weights = _weights(past, known, horizon, min(cycles, default=1), prior)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     cycle = widening(np.array([length / min(cycles, default=1)]))
     for weight, model in zip(weights.T, known, strict=True):
         said = model.quantiles(past, length - 1, steps)
         factors = widening(gain_memories(said, steps, length)) if model.family == "moving" else cycle
-        quantiles += np.where(weight > 0, weight, 0)[:, None, None] * widened(said, factors)
+        quantiles += weight[:, None, None] * widened(said, factors)
     quantiles = _opened(with_shifts(quantiles, found, steps, length), raw, steps)
-    highest = runway.peaks(past.x, quantiles, steps, out.marks)
-    if steps.size < horizon:
-        quantiles = _between(quantiles, steps, horizon)
-    paths = highest.shape[-1]
-    spread = np.arange(out.peaks.shape[-1]) * paths // out.peaks.shape[-1]
-    out.quantiles[members] = quantiles * unit[..., None]
-    out.peaks[members] = highest[..., spread] * unit[..., None]
+    paths = runway.paths(past.x, quantiles, steps)
+    highest = runway.peaks(paths, steps, out.marks)
+    every = np.arange(runway.PATHS) * paths.shape[-1] // runway.PATHS
+    out.quantiles[members] = _between(quantiles, steps, horizon) * unit[..., None]
+    out.peaks[members] = highest[..., every] * unit[..., None]
+    if out.paths is not None:
+        out.paths[members] = _between(paths[..., every], steps, horizon) * unit[..., None]
     columns = np.array([out.models.index(model.name) for model in known])
     out.weights[members[:, None], columns] = weights
     out.shifts[members] = found.count
-    out.regime_start[members] = found.regime_start
+    looked_at_from = out.points[members] + out.left_out[members] - length
+    out.regime_start[members] = np.where(found.count > 0, looked_at_from + found.regime_start, 0)
 
 
 def _steps(horizon: int) -> Ints:
@@ -228,19 +322,31 @@ def _steps(horizon: int) -> Ints:
     return np.unique(np.round(np.geomspace(1, horizon, EVERY_STEP)).astype(np.int64))
 
 
-def _between(quantiles: Floats, steps: Ints, horizon: int) -> Floats:
-    """Quantiles at every step, in proportion between those worked out."""
+def _between(values: Floats, steps: Ints, horizon: int) -> Floats:
+    """Values of shape (series, steps, ...) at every step, in proportion between those worked out."""
+    if steps.size == horizon:
+        return values
     at = np.arange(1, horizon + 1)
     right = np.clip(np.searchsorted(steps, at), 1, steps.size - 1)
     part = ((at - steps[right - 1]) / (steps[right] - steps[right - 1]))[:, None]
-    return np.asarray(quantiles[:, right - 1] * (1 - part) + quantiles[:, right] * part)
+    return np.asarray(values[:, right - 1] * (1 - part) + values[:, right] * part)
 
 
-def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> Floats:
-    """Each model's weight, shape (series, models): its credit, times its past loss to a negative power."""
+def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int, prior: Prior) -> Floats:
+    """Each model's weight, shape (series, models): its credit, times its loss to a negative power."""
+    loss, trust = _losses(past, known, horizon, cycle)
+    heard = np.array([prior.disadvantage.get(model.name, 0.0) for model in known])
+    credit = np.log([model.credit for model in known]) - COMPANY * heard
+    evidence = credit - trust * (loss - loss.min(axis=1, keepdims=True))
+    weights = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> tuple[Floats, float]:
+    """Logarithm of each model's past loss, shape (series, models), and how much it is to be trusted."""
     x, length = past.x, past.x.shape[1]
     back = min(cycle, length // 4)
-    usual = np.abs(x[:, back:] - x[:, :-back]).mean(axis=1, keepdims=True)
+    usual = np.abs(x[:, back:] - x[:, :-back]).mean(axis=1)
     usual = np.where(usual > 0, usual, 1.0)
     furthest = min(max(horizon, length // 8), length // 2)
     cuts = np.unique(np.round(np.geomspace(1, furthest, ORIGINS)).astype(np.int64))
@@ -252,17 +358,14 @@ def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> 
         for column, model in enumerate(known):
             off = truth - np.maximum(model.quantiles(past, origin, steps), 0)
             loss = np.maximum(LEVELS * off, (LEVELS - 1) * off).mean(axis=(1, 2))
-            total[:, column] += (loss / usual[:, 0] + AS_GOOD_AS_NONE) ** POWER
-    loss = np.log(total / cuts.size) / POWER
+            total[:, column] += (loss / usual + AS_GOOD_AS_NONE) ** POWER
+    log_loss = np.log(total / cuts.size) / POWER
     for column, model in enumerate(known):
         if model.family != "moving":
-            loss[:, column] += np.log1p(_unseen(x, back))
+            log_loss[:, column] += np.log1p(_unseen(x, back))
         elif model.quantiles is growth:
-            loss[~past.compounds, column] = np.inf
-    trust = min(TRUST * length / furthest, ORIGINS)
-    evidence = np.log([model.credit for model in known]) - trust * (loss - loss.min(axis=1, keepdims=True))
-    weights = np.exp(evidence - evidence.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+            log_loss[~past.compounds, column] = np.inf
+    return log_loss, min(TRUST * length / furthest, ORIGINS)
 
 
 def _unseen(x: Floats, cycle: int) -> Floats:

@@ -28,8 +28,8 @@ def marks(horizon: int) -> Ints:
     return np.unique(np.round(np.geomspace(1, horizon, min(MARKS, horizon))).astype(np.int64))
 
 
-def peaks(x: Floats, quantiles: Floats, steps: Ints, kept: Ints) -> Floats:
-    """The highest that each path has been by each mark, sorted over the paths.
+def paths(x: Floats, quantiles: Floats, steps: Ints) -> Floats:
+    """Futures that have the forecast's quantiles at each step and the past's ranks from step to step [1]_.
 
     Parameters
     ----------
@@ -38,14 +38,12 @@ def peaks(x: Floats, quantiles: Floats, steps: Ints, kept: Ints) -> Floats:
     quantiles : ndarray, shape (series, steps, quantiles)
         The forecast.
     steps : ndarray, shape (steps,)
-        Its steps ahead: a tooth of a saw between two marks counts too.
-    kept : ndarray, shape (marks,)
-        The marks.
+        Its steps ahead.
 
     Returns
     -------
-    ndarray, shape (series, marks, paths)
-        In the unit of the series; rises along the last axis, and along the marks.
+    ndarray, shape (series, steps, paths)
+        In the unit of the series; at most PATHS, fewer of a short past.
     """
     length = x.shape[1]
     # A horizon longer than half the past borrows the ranks of shorter stretches.
@@ -59,9 +57,29 @@ def peaks(x: Floats, quantiles: Floats, steps: Ints, kept: Ints) -> Floats:
     at = np.searchsorted(level, share, side="right") - 1
     way = (share - level[at]) / (level[at + 1] - level[at])
     lower, upper = values.take(at, -1), values.take(at + 1, -1)
-    path = np.empty_like(gains)
-    np.put_along_axis(path, np.argsort(gains, axis=-1), lower + (upper - lower) * way, axis=-1)
-    highest = np.maximum.accumulate(np.maximum(path, 0), axis=1)
+    out = np.empty_like(gains)
+    np.put_along_axis(out, np.argsort(gains, axis=-1), lower + (upper - lower) * way, axis=-1)
+    return np.asarray(np.maximum(out, 0))
+
+
+def peaks(futures: Floats, steps: Ints, kept: Ints) -> Floats:
+    """The highest that each path has been by each mark, sorted over the paths.
+
+    Parameters
+    ----------
+    futures : ndarray, shape (series, steps, paths)
+        From :func:`paths`.
+    steps : ndarray, shape (steps,)
+        All of them, so that a tooth of a saw between two marks counts too.
+    kept : ndarray, shape (marks,)
+        The marks.
+
+    Returns
+    -------
+    ndarray, shape (series, marks, paths)
+        In the unit of the series; rises along the last axis, and along the marks.
+    """
+    highest = np.maximum.accumulate(futures, axis=1)
     return np.sort(highest[:, np.searchsorted(steps, kept, side="right") - 1], axis=-1)
 
 

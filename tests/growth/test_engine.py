@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capacity_kit.growth import forecast
+from capacity_kit.growth import forecast, learn
 from capacity_kit.growth.engine import FEWEST_POINTS
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -221,3 +221,38 @@ def test_bad_arguments_are_named():
         forecast([np.arange(50.0)], 5, 0)
     with pytest.raises(ValueError, match="history 1 has 2 dimensions"):
         forecast([np.arange(50.0), np.ones((2, 50))], 5)
+
+
+def test_series_learn_from_their_company():
+    """Counts of mostly nothing, six weeks of each; then a year."""
+
+    def loss(length, alone):
+        x = np.random.default_rng(6).poisson(0.2, (200, length + 30)).astype(float)
+        past, truth = list(x[:, :length]), x[:, length:, None]
+        prior = learn(past, 30, 7)
+        off = truth - (forecast(past, 30, 7) if alone else forecast(past, 30, 7, prior)).quantiles
+        return np.maximum(LEVELS * off, (LEVELS - 1) * off).mean()
+
+    assert loss(45, alone=False) < loss(45, alone=True)
+    assert loss(365, alone=False) < loss(365, alone=True)
+
+
+def test_a_prior_makes_chunks_of_one_company_agree():
+    x = list(np.random.default_rng(7).normal(50, 5, (6, 40)))
+    prior = learn(x, 10, 7)
+    assert prior.series == 6
+    assert min(prior.disadvantage.values()) >= 0
+    together = forecast(x, 10, 7, prior).quantiles
+    apart = np.concatenate([forecast(x[:2], 10, 7, prior).quantiles, forecast(x[2:], 10, 7, prior).quantiles])
+    np.testing.assert_allclose(apart, together, rtol=1e-9)
+
+
+def test_nobody_to_learn_from():
+    assert learn([[1.0, 2.0]], 10, 7).series == 0
+
+
+def test_the_regime_is_told_in_the_histories_own_index():
+    x = 40 + np.arange(61.0) - np.where(np.arange(61) >= 40, 45, 0)
+    said = forecast([x, np.concatenate([np.full(9, np.nan), x]), np.arange(61.0)], 10)
+    assert said.regime_start.tolist() == [40, 49, 0]
+    assert said.shifts.tolist() == [1, 1, 0]

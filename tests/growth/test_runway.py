@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from capacity_kit.growth import forecast
-from capacity_kit.growth.runway import first_step, marks, peaks, reached
+from capacity_kit.growth.runway import first_step, marks, paths, peaks, reached
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,13 @@ def test_paths_have_the_quantiles_of_the_forecast():
     x = np.random.default_rng(0).normal(0, 1, (5, 365)).cumsum(axis=1) + 1000
     at = np.array([1])
     quantiles = np.sort(np.random.default_rng(1).normal(1000, 9, (5, 1, 7)))
-    paths = peaks(x, quantiles, at, at)
-    np.testing.assert_allclose(np.quantile(paths[:, 0], 0.5, axis=1), quantiles[:, 0, 3], atol=0.5)
+    middle = np.quantile(paths(x, quantiles, at)[:, 0], 0.5, axis=1)
+    np.testing.assert_allclose(middle, quantiles[:, 0, 3], atol=0.5)
+
+
+def test_a_tooth_between_marks_counts():
+    futures = np.array([[[0.0], [9.0], [1.0], [2.0]]])
+    np.testing.assert_array_equal(peaks(futures, np.arange(1, 5), np.array([1, 4]))[0, :, 0], [0, 9])
 
 
 def test_between_marks_a_path_is_straight():
