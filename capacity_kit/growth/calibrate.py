@@ -112,11 +112,12 @@ def with_shifts(quantiles: Floats, found: Shifts, steps: Ints, length: int) -> F
     parts = [(1 - come, stay)]
     parts += [(np.where(j < count, come / count, 0), stay + size[:, j, None, None]) for j in range(MOST)]
     grid = np.sort(np.concatenate([part for _, part in parts], axis=-1), axis=-1)
-    share = np.zeros_like(grid)
+    before, upto = np.zeros_like(grid), np.zeros_like(grid)
     for weight, part in parts:
-        share += weight[..., None] * _share_below(grid, part, level)
+        before += weight[..., None] * _share(grid, part, level, grid[..., None] > part[..., None, :])
+        upto += weight[..., None] * _share(grid, part, level, grid[..., None] >= part[..., None, :])
     out = quantiles.copy()
-    out[rows] = _where_reached(share, grid)
+    out[rows] = _where_reached(before, upto, grid)
     return out
 
 
@@ -127,21 +128,26 @@ def with_tails(quantiles: Floats) -> tuple[Floats, Floats]:
     return np.concatenate([below, quantiles, above], axis=-1), np.concatenate([[0.0], LEVELS, [1.0]])
 
 
-def _share_below(grid: Floats, part: Floats, level: Floats) -> Floats:
-    """Piecewise linear distribution through (part, level), at each point of the grid; shapes (..., points)."""
-    at = np.clip((grid[..., None] >= part[..., None, :]).sum(axis=-1) - 1, 0, part.shape[-1] - 2)
-    lower, upper = np.take_along_axis(part, at, -1), np.take_along_axis(part, at + 1, -1)
-    way = np.divide(grid - lower, upper - lower, out=np.ones_like(grid), where=upper > lower)
-    share = level[at] + (level[at + 1] - level[at]) * np.clip(way, 0, 1)
-    return np.where(grid < part[..., :1], 0.0, share)
+def _share(grid: Floats, part: Floats, level: Floats, passed: npt.NDArray[np.bool_]) -> Floats:
+    """Share of a distribution, piecewise linear through (part, level), below each point of the grid.
+
+    `passed` says which points of the part each point of the grid has left behind, shape (..., grid, part): with those
+    that it stands on, the share up to and with the point; without them, the share before it.
+    """
+    at = passed.sum(axis=-1) - 1
+    inside = np.clip(at, 0, part.shape[-1] - 2)
+    lower, upper = np.take_along_axis(part, inside, -1), np.take_along_axis(part, inside + 1, -1)
+    way = np.divide(grid - lower, upper - lower, out=np.zeros_like(grid), where=upper > lower)
+    share = level[inside] + (level[inside + 1] - level[inside]) * np.clip(way, 0, 1)
+    return np.where(at < 0, 0.0, np.where(at > inside, 1.0, share))
 
 
-def _where_reached(share: Floats, grid: Floats) -> Floats:
-    """The grid's value at which the share first reaches each level, between points in proportion."""
+def _where_reached(before: Floats, upto: Floats, grid: Floats) -> Floats:
+    """The value at which the share first reaches each level: on a point of the grid, or between two in proportion."""
     found = []
     for level in LEVELS:
-        at = np.clip((share < level - 1e-12).sum(axis=-1), 1, share.shape[-1] - 1)[..., None]
-        low, high = np.take_along_axis(share, at - 1, -1), np.take_along_axis(share, at, -1)
+        at = np.clip((upto < level - 1e-12).sum(axis=-1), 1, grid.shape[-1] - 1)[..., None]
+        low, high = np.take_along_axis(upto, at - 1, -1), np.take_along_axis(before, at, -1)
         start, end = np.take_along_axis(grid, at - 1, -1), np.take_along_axis(grid, at, -1)
         way = np.divide(level - low, high - low, out=np.ones_like(low), where=high > low)
         found.append((start + (end - start) * np.clip(way, 0, 1))[..., 0])

@@ -194,8 +194,8 @@ def forecast(
     Parameters
     ----------
     histories : sequence of array_like, each of shape (time,)
-        Usage on a regular grid, oldest first; lengths may differ. What is not finite or below zero is a gap, and a gap
-        holds the value before it. Each series is forecast for itself alone: neither order nor company matters.
+        Usage on a regular grid, oldest first; lengths may differ. What is not finite or below zero is a gap, crossed in
+        a straight line. Each series is forecast for itself alone: neither order nor company matters.
     horizon : int
         Steps ahead; may be longer than the histories.
     seasons : int or sequence of int
@@ -265,16 +265,16 @@ def _chunks(usable: Sequence[Usable], horizon: int) -> Iterator[tuple[Ints, Floa
             chunk = members[start : start + CHUNK]
             yield (
                 np.array(chunk),
-                np.stack([_held(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk]),
+                np.stack([_bridged(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk]),
             )
 
 
-def _held(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """Gaps hold the value before them; a gap at the beginning, which only a cut can leave, the first one after."""
+def _bridged(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Gaps crossed in a straight line, so that what was gained across them is right; the last value holds on."""
     if known.all():
         return values
-    newest = np.maximum.accumulate(np.where(known, np.arange(values.size), -1))
-    return values[np.where(newest < 0, known.argmax(), newest)]
+    at = np.flatnonzero(known)
+    return np.asarray(np.interp(np.arange(values.size), at, values[at]))
 
 
 def _unit(raw: Floats) -> Floats:

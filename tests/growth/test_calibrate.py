@@ -69,3 +69,12 @@ def test_the_mixture_is_the_mixture():
     quantiles = (100 + 10 * LEVELS)[None, None]
     out = with_shifts(quantiles, one_shift(1000.0), steps, 365)
     assert out[0, 0, 1] == pytest.approx(np.interp(0.10 / (1 - AGAIN), LEVELS, quantiles[0, 0]))
+
+
+def test_a_forecast_without_a_band_keeps_none_but_for_the_tail():
+    """A jump of the distribution is a jump, and not a slope between what is and what may come."""
+    quantiles = np.full((1, 30, 7), 500.0)
+    out = with_shifts(quantiles, one_shift(-400.0), np.arange(1, 31), 300)
+    assert (out[0, :10] == 500).all()
+    assert (out[0, -1, 2:] == 500).all()
+    assert out[0, -1, 0] == 100

@@ -11,26 +11,38 @@ def gigabytes(value: float) -> str:
     return f"{value:.1f} GB"
 
 
-def test_growth_is_said_by_the_day():
-    x = 40 + 1.2 * np.arange(300.0)
-    said = explain(forecast([x], 30, 7), 0, gigabytes, "day", backtest([x], 30, 7))
-    assert said.startswith("+1.2 GB a day; ")
-    assert "not to be trusted" not in said
-    assert said.endswith("4 origins backtested.")
+def test_growth_cycle_band_and_backtest():
+    t = np.arange(300.0)
+    x = 40 + 1.2 * t + 8 * np.sin(2 * np.pi * t / 7)
+    said = explain(forecast([x], 30, 7), 0, gigabytes, "day", tested=backtest([x], 30, 7))
+    assert said == (
+        "+1.2 GB a day; cycle of 7 days ±7.8 GB; 80 % band in 30 days 434.8 GB to 434.8 GB; "
+        "4 origins backtested, error at 30 days 0.0 GB."
+    )
 
 
-def test_shifts_are_named():
+def test_a_shift_is_named_with_its_date():
     x = 40 + np.arange(61.0) - np.where(np.arange(61) >= 40, 45, 0)
-    assert "level shifts taken out (1)" in explain(forecast([x], 30, 7), 0)
+    said = explain(forecast([x], 30, 7), 0, gigabytes, "day", "day {}".format)
+    assert said.startswith("+1.0 GB a day since day 40; ")
+
+
+def test_what_stands_still_is_level():
+    assert explain(forecast([np.full(100, 7.0)], 30), 0).startswith("level; ")
+    assert explain(forecast([np.zeros(100)], 30), 0).startswith("level; ")
+
+
+def test_shrinking():
+    assert explain(forecast([500 - np.arange(200.0)], 30), 0).startswith("−1 a step; ")
 
 
 def test_doubts_are_said():
     rng = np.random.default_rng(0)
     x = rng.exponential(1, 40) * (rng.random(40) < 0.5)
     said = explain(forecast([x], 30, 7), 0, tested=backtest([x], 30, 7))
-    assert "not to be trusted far: the band is wider than the value itself" in said
+    assert "do not lean on it: the band is wider than the value itself" in said
     assert "the record is shorter than two horizons" in said
-    assert "only 0 origins could be backtested" in said
+    assert "too little past to test it on" in said
 
 
 def test_too_little_is_said_to_be_too_little():
