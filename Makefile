@@ -67,7 +67,8 @@ notebooks: venv  ## execute the notebooks on a fresh seeded database and keep th
 	$$capacity deploy; \
 	$$capacity simulate --seed 7 --as-of "$$CAPACITY_AS_OF"; \
 	$$capacity analyze --history --thresholds > /dev/null; \
-	$(OWN) $(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(OWN) $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lock: venv  ## write the versions in .venv into requirements.lock
 	@{ sed -n 1p requirements.lock; $(BIN)/python -m pip freeze --all --exclude-editable | grep -viE '^(pip|setuptools|wheel)=='; } \

@@ -416,21 +416,20 @@ COMMENT ON FUNCTION capacity_ops.growth(bytea, text, integer, timestamptz) IS
 CREATE OR REPLACE FUNCTION capacity_ops.measured_near(p_resource_utilization_hk bytea, p_at timestamptz, p_as_of timestamptz)
 RETURNS TABLE (measured numeric, measured_at timestamptz) LANGUAGE sql STABLE
 AS $$
-    SELECT m.current_value, m.measurement_timestamp
-    FROM ((SELECT s.current_value, s.measurement_timestamp FROM capacity_planning.resource_utilization_s s
-           WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
-             AND s.measurement_timestamp <= p_at AND s.measurement_timestamp >= p_at - interval '24 hours'
-           ORDER BY s.measurement_timestamp DESC LIMIT 1)
-          UNION ALL
-          (SELECT s.current_value, s.measurement_timestamp FROM capacity_planning.resource_utilization_s s
-           WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND capacity_ops.is_own(s.system_identifier)
-             AND s.measurement_timestamp > p_at AND s.measurement_timestamp <= least(p_at + interval '24 hours', p_as_of)
-           ORDER BY s.measurement_timestamp LIMIT 1)) m
-    WHERE p_at <= p_as_of
-    ORDER BY abs(date_part('epoch', m.measurement_timestamp - p_at)), m.measurement_timestamp LIMIT 1
+    SELECT CASE WHEN count(*) FILTER (WHERE n.is_same_day) > 1
+                THEN (percentile_cont(0.5) WITHIN GROUP (ORDER BY n.value) FILTER (WHERE n.is_same_day))::numeric
+                ELSE (array_agg(n.value ORDER BY n.distance, n.at))[1] END,
+           (array_agg(n.at ORDER BY n.distance, n.at))[1]
+    FROM (SELECT s.current_value AS value, s.measurement_timestamp AS at, abs(date_part('epoch', s.measurement_timestamp - p_at)) AS distance,
+                 s.measurement_timestamp > p_at - interval '24 hours' AND s.measurement_timestamp <= p_at AS is_same_day
+          FROM capacity_planning.resource_utilization_s s
+          WHERE p_at <= p_as_of AND s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL
+            AND (s.system_identifier IS NULL OR s.system_identifier = ANY ((SELECT capacity_ops.own_servers())::bigint[]))
+            AND s.measurement_timestamp >= p_at - interval '24 hours' AND s.measurement_timestamp <= least(p_at + interval '24 hours', p_as_of)) n
+    HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION capacity_ops.measured_near(bytea, timestamptz, timestamptz) IS
-    'The measurement nearest to a time, at most one day from it, once that time has passed.';
+    'What a forecast for a time is held against once that time has passed: the median of the 24 hours up to it (a forecast is of the median of such a day); where less than two measurements lie in them the nearest one, at most 24 hours away.';
 
 CREATE OR REPLACE VIEW capacity_ops.ledger AS
 SELECT i.capacity_forecast_hk, i.tenant_hk, i.resource_type, i.resource_name, i.method, i.forecast_timestamp, i.horizon_days, i.target_at,
@@ -447,7 +446,7 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL capacity_ops.measured_near(l.resource_utilization_hk, i.target_at, clock_timestamp()) n
     WHERE l.capacity_forecast_hk = i.capacity_forecast_hk LIMIT 1) m ON true;
 COMMENT ON VIEW capacity_ops.ledger IS
-    'One row a forecast as issued and horizon: what was projected, and the measurement nearest to the target, at most one day from it (NULL: not measured, or not yet). absolute_percentage_error is in percent of what was measured; NULL where that is 0.';
+    'One row a forecast as issued and horizon: what was projected, and what was then measured (capacity_ops.measured_near; NULL: nothing, or not yet). absolute_percentage_error is in percent of what was measured; NULL where that is 0.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.past_errors(p_capacity_forecast_hk bytea, p_resource_utilization_hk bytea, p_horizon_days integer, p_as_of timestamptz)
 RETURNS TABLE (forecasts bigint, wape numeric) LANGUAGE sql STABLE
@@ -524,7 +523,7 @@ told AS MATERIALIZED (
                    format('%s is past its warning level: %s of %s (%s %%)%s. Plan more capacity%s.', r.label, w.usage, w.capacity, w.utilization,
                           CASE WHEN r.to_capacity IS NOT NULL THEN format(', full on %s (in %s days)', w.full_on, r.to_capacity) ELSE ', without growth' END, w.add)
                WHEN r.model IS NULL THEN
-                   format('Keep measuring %s: measurements on %s days are stored for this window, a forecast needs 7 days or more over at least 14. It stands at %s of %s.',
+                   format('Keep measuring %s: days with measurements in this window: %s; a forecast needs 7 or more over at least 14. It stands at %s of %s.',
                           r.label, r.daily_points, w.usage, w.capacity)
                WHEN r.to_capacity IS NOT NULL THEN
                    format('%s grows by %s a day: %s%s of %s on %s (in %s days). %s.', r.label, w.per_day,
@@ -540,7 +539,7 @@ told AS MATERIALIZED (
            concat_ws('; ',
                CASE WHEN p_analysis_days < 14 THEN 'a window under 14 days is shown, not recorded' END,
                CASE WHEN r.model IS NULL AND r.data_points = 0 THEN format('nothing was measured in these %s days, the last time on %s', p_analysis_days, w.measured_on)
-                    WHEN r.model IS NULL THEN format('no forecast: measurements on %s days from %s to %s, 7 days over at least 14 are needed',
+                    WHEN r.model IS NULL THEN format('no forecast: days with measurements from %2$s to %3$s: %1$s; 7 over at least 14 are needed',
                                                      r.daily_points, w.period_start, w.period_end) END,
                CASE WHEN r.is_stale AND r.data_points > 0 THEN format('last measured on %s', w.measured_on) END,
                CASE WHEN r.capacity IS NULL THEN 'capacity unknown, so no days to it'
@@ -614,7 +613,7 @@ SELECT jsonb_build_object(
                    'low', greatest(0, t.f30 + t.fitted * (percentile_cont(0.1) WITHIN GROUP (ORDER BY e))::numeric),
                    'high', greatest(0, t.f30 + t.fitted * (percentile_cont(0.9) WITHIN GROUP (ORDER BY e))::numeric)))
                FROM unnest(t.errors_30d) e HAVING count(e) >= 5 AND t.f30 IS NOT NULL),
-           'pattern_description', CASE WHEN t.model IS NULL THEN format('too little data: measurements on %s days of the window', t.daily_points) ELSE concat_ws(', ',
+           'pattern_description', CASE WHEN t.model IS NULL THEN format('too little data: days with measurements in the window: %s', t.daily_points) ELSE concat_ws(', ',
                CASE t.direction WHEN 'INCREASING' THEN 'grows' WHEN 'DECREASING' THEN 'shrinks' ELSE 'holds its level' END
                    || CASE WHEN t.direction <> 'STABLE' AND t.rate_1d IS NOT NULL THEN format(' by %s %% a day', trim_scale(round(abs(t.rate_1d)::numeric, 4))) ELSE '' END,
                CASE WHEN t.season IS NOT NULL THEN 'with a weekly cycle' END,
