@@ -446,7 +446,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
 
 @app.command()
 def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Tell what runs out next; what cannot be judged comes first."""
+    """Tell what runs out next, the gravest first."""
     with _vault(dsn) as opened:
         found = opened.status(tenant, as_of)
     if as_json:

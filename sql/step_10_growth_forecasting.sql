@@ -503,8 +503,9 @@ ranked AS MATERIALIZED (
                      WHEN t.to_capacity <= 90 OR t.to_warning <= 30 THEN 'MEDIUM'
                      ELSE 'LOW' END AS priority,
            -- what must be added for usage in 90 days to stay under the warning level
-           greatest(0, greatest(t.f90, t.current_usage) / nullif(t.warning, 0) * 100 - t.capacity) AS missing
-    FROM timed t),
+           greatest(0, CASE WHEN t.unit = 'bytes' THEN n.needed ELSE ceil(n.needed) END) AS missing
+    FROM timed t
+    CROSS JOIN LATERAL (SELECT greatest(t.f90, t.current_usage) / nullif(t.warning, 0) * 100 - t.capacity AS needed) n),
 told AS MATERIALIZED (
     SELECT r.*, CASE
                WHEN r.capacity IS NULL THEN concat_ws(' ',
@@ -811,13 +812,7 @@ BEGIN
 
     IF p_create_default_thresholds THEN
         RAISE NOTICE 'Creating default capacity thresholds...';
-        PERFORM capacity_planning.create_capacity_threshold(p_tenant_hk, format('%s %s', d.resource_type, lower(v.kind))::varchar, d.resource_type, v.level, v.kind)
-        FROM capacity_ops.default_threshold d
-        CROSS JOIN LATERAL (VALUES ('WARNING'::varchar, d.warning), ('CRITICAL', d.critical)) AS v (kind, level)
-        WHERE d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END
-          AND NOT EXISTS (SELECT FROM capacity_planning.capacity_threshold_s t
-                          WHERE t.load_end_date IS NULL AND t.tenant_hk IS NOT DISTINCT FROM p_tenant_hk
-                            AND t.resource_type = d.resource_type AND t.threshold_type = v.kind);
+        PERFORM capacity_ops.create_default_thresholds(p_tenant_hk);
     END IF;
 
     RAISE NOTICE 'Evaluating capacity thresholds...';

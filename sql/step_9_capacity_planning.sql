@@ -782,6 +782,21 @@ $$;
 COMMENT ON FUNCTION capacity_planning.create_capacity_threshold(bytea, varchar, varchar, numeric, varchar, boolean) IS
     'Defines a threshold of a tenant (NULL: of the system only) on a resource type, or changes it; returns its hash key.';
 
+CREATE OR REPLACE FUNCTION capacity_ops.create_default_thresholds(p_tenant_hk bytea) RETURNS bigint LANGUAGE sql VOLATILE
+AS $$
+    SELECT count(*) FROM (
+        SELECT capacity_planning.create_capacity_threshold(
+                   p_tenant_hk, format('%s %s', d.resource_type, lower(v.kind))::varchar, d.resource_type, v.level, v.kind)
+        FROM capacity_ops.default_threshold d
+        CROSS JOIN LATERAL (VALUES ('WARNING'::varchar, d.warning), ('CRITICAL', d.critical)) AS v (kind, level)
+        WHERE d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END
+          AND NOT EXISTS (SELECT FROM capacity_planning.capacity_threshold_s t
+                          WHERE t.load_end_date IS NULL AND t.tenant_hk IS NOT DISTINCT FROM p_tenant_hk
+                            AND t.resource_type = d.resource_type AND t.threshold_type = v.kind)) made
+$$;
+COMMENT ON FUNCTION capacity_ops.create_default_thresholds(bytea) IS
+    'Makes the default thresholds of a tenant (NULL: of the system) where it has none of that resource type and kind; how many were made.';
+
 -- {name} in a template becomes the value of that key. Left to right, once: a value that holds {name} itself stays as it is.
 CREATE OR REPLACE FUNCTION capacity_ops.render_template(p_template text, p_values jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -936,7 +951,8 @@ BEGIN
     -- USERS: against the sum of what active tenants are granted, where every one has a limit.
     BEGIN
         RETURN QUERY SELECT 'USERS', 'platform users', 'PLATFORM', (SELECT count(*) FROM auth.user_h)::numeric, 'users',
-            (SELECT sum(max_users) FROM capacity_ops.tenant WHERE is_active HAVING bool_and(max_users IS NOT NULL) AND sum(max_users) > 0)::numeric,
+            (SELECT sum(max_users) FROM capacity_ops.tenant WHERE is_active AND NOT is_simulated
+             HAVING bool_and(max_users IS NOT NULL) AND sum(max_users) > 0)::numeric,
             'rows of auth.user_h against the active tenants'' max_users', NULL::jsonb;
     EXCEPTION WHEN insufficient_privilege THEN
         RAISE NOTICE 'USERS left out: %', SQLERRM;

@@ -18,6 +18,8 @@ MAY_IMPORT = {
     "sources": COMMON,
     "vault": COMMON | {"sources"},
     "growth": set(),
+    "analysis": COMMON | {"growth", "vault"},
+    "analysis": COMMON | {"vault", "growth"},
     "alerting": {"errors", "units"},
     "plots": COMMON,
     "units": {"errors"},

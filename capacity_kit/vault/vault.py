@@ -305,7 +305,7 @@ class Vault:
         return analysed
 
     def status(self, tenant: str = ALL, as_of: datetime | str | None = None) -> pd.DataFrame:
-        """Tell what runs out next; what cannot be judged (stale, capacity unknown) comes first.
+        """Tell what runs out next: what is past a level, then what cannot be judged, then the rest by its runway.
 
         Parameters
         ----------

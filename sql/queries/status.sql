@@ -1,5 +1,5 @@
 -- What runs out next: each resource's newest measurement at or before :as_of (NULL: now) beside its current forecast.
--- What cannot be judged comes first, since it may hide anything: stale measurements, then unknown capacities.
+-- What is past a level comes first, then what cannot be judged (stale, no capacity), then the rest by its runway.
 SELECT coalesce(t.tenant_bk, CASE WHEN n.tenant_hk IS NULL THEN 'SYSTEM' ELSE encode(n.tenant_hk, 'hex') END) AS tenant,
        n.resource_type, n.resource_name, n.current_value AS usage, n.capacity, n.unit, n.utilization_percentage,
        n.measurement_timestamp AS measured_at, n.is_stale,
@@ -17,5 +17,6 @@ LEFT JOIN LATERAL (
     ORDER BY s.forecast_timestamp DESC
     LIMIT 1) f ON true
 WHERE (NOT :system_only OR n.tenant_hk IS NULL) AND coalesce(t.is_active, n.tenant_hk IS NULL)
-ORDER BY CASE WHEN n.is_stale THEN 0 WHEN n.capacity IS NULL THEN 1 ELSE 2 END,
+ORDER BY array_position('{CRITICAL,WARNING,STALE,UNKNOWN}'::text[], CASE WHEN n.is_stale THEN 'STALE' ELSE capacity_ops.status(n.utilization_percentage, l.warning, l.critical) END)
+             NULLS LAST,
          f.time_to_capacity_days NULLS LAST, n.utilization_percentage DESC NULLS LAST, tenant, n.resource_type, n.resource_name;

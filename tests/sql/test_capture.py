@@ -339,6 +339,13 @@ def test_a_large_table_is_sampled_and_says_so(db):
     assert float(row["current_usage"]) == pytest.approx(40000, rel=0.15)
 
 
+def test_what_is_simulated_is_no_part_of_what_is_measured(db):
+    add_tenant(db, "acme", users=2, max_users=10)
+    simulated = add_tenant(db, "simulated", max_users=500)
+    db.execute("UPDATE auth.tenant_h SET record_source = 'SIMULATION' WHERE tenant_hk = %s", [simulated])
+    assert capture(db)["USERS"]["capacity"] == 10
+
+
 def test_an_unknown_tenant_is_an_error(db):
     with pytest.raises(errors.RaiseException, match="unknown tenant"):
         capture(db, b"nobody")
