@@ -19,7 +19,6 @@ MAY_IMPORT = {
     "vault": COMMON | {"sources"},
     "growth": set(),
     "analysis": COMMON | {"growth", "vault"},
-    "analysis": COMMON | {"vault", "growth"},
     "alerting": {"errors", "units"},
     "plots": COMMON,
     "units": {"errors"},

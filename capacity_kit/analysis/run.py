@@ -1,0 +1,152 @@
+"""Read chunks of series from the database, have them worked on, record what was found, and say how far it is.
+
+Each chunk is recorded in a transaction of its own. Interrupted at any moment, a run loses the chunks in work and
+nothing else; run again for the same time, it leaves alone what is recorded for that time already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import pandas as pd
+
+from capacity_kit.analysis.chunks import Chunk, Resource, measurements
+from capacity_kit.analysis.local import Map, in_process
+from capacity_kit.analysis.work import SHORTEST, Record
+from capacity_kit.errors import CapacityError
+from capacity_kit.vault import ALL, SYSTEM, Vault, forecasts
+from capacity_kit.vault.forecasts import Recorded
+
+SIZE: Final = 256
+"""Resources in a chunk: the engine gains nothing from more at once."""
+
+DAYS: Final = 730
+"""How far back a forecast looks: two years show a yearly cycle, and what is older misleads as often as it helps."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """A chunk that is done, and how far the whole is.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The time that was looked from.
+    records : list of dict
+        One a resource; see :func:`capacity_kit.analysis.work.analyse`.
+    recorded : Recorded
+        What became of them; all zero in a dry run.
+    done, total : int
+        Resources so far, and in all, as they were counted at the beginning.
+    seconds_left : float
+        By the pace so far.
+    """
+
+    as_of: datetime
+    records: list[Record]
+    recorded: Recorded
+    done: int
+    total: int
+    seconds_left: float
+
+
+def analyse(
+    store: Vault,
+    tenant: str = ALL,
+    resource_type: str = ALL,
+    days: int = DAYS,
+    as_of: datetime | str | None = None,
+    *,
+    size: int = SIZE,
+    over: Map = in_process,
+    dry_run: bool = False,
+) -> Iterator[Analysed]:
+    """Forecast resources with the growth engine, and record the forecasts under method ENGINE.
+
+    Nothing happens until it is iterated over; stopping is possible after every chunk.
+
+    Parameters
+    ----------
+    store : Vault
+        An open vault. A dry run needs no more than the right to read.
+    tenant : str
+        ALL, SYSTEM or one tenant.
+    resource_type : str
+        ALL, or a type such as STORAGE.
+    days : int
+        How many days back a forecast looks; at least 14.
+    as_of : datetime or str, optional
+        Look at the measurements as they stood then (default: ``CAPACITY_AS_OF``, else now).
+    size : int
+        Resources in a chunk.
+    over : Map
+        Where the work is done: :func:`capacity_kit.analysis.local.workers` and its like.
+    dry_run : bool
+        Record nothing, and look at everything, recorded or not.
+
+    Yields
+    ------
+    Analysed
+        Chunk by chunk, in the order of the resources' keys.
+
+    Raises
+    ------
+    CapacityError
+        When the tenant is unknown, or `days` or `size` is too small.
+    """
+    if days < SHORTEST:
+        raise CapacityError(
+            f"A forecast needs {SHORTEST} days or more, not {days}", "Give it a longer --days."
+        )
+    if size < 1:
+        raise CapacityError(f"A chunk must hold at least one resource, not {size}")
+    scope: dict[str, Any] = {
+        "tenant": store.tenant(tenant),
+        "system_only": tenant == SYSTEM,
+        "resource_type": None if resource_type == ALL else resource_type,
+        "again": dry_run,
+    }
+    counted = store.read("engine_count", as_of=store.as_of(as_of), **scope)
+    moment, total = counted["as_of"].iloc[0].to_pydatetime(), int(counted["resources"].iloc[0])
+    started, done = time.monotonic(), 0
+    for chunk, records in over(_chunks(store, scope | {"as_of": moment, "days": days, "size": size})):
+        recorded = Recorded() if dry_run else forecasts.record(store, records, moment)
+        done += len(chunk)
+        left = (time.monotonic() - started) / done * max(total - done, 0)
+        yield Analysed(moment, records, recorded, done, total, left)
+
+
+def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:
+    """The scope's resources, so many at a time, each time those after the last."""
+    after = ""
+    while not (page := store.read("engine_series", after=after, **scope)).empty:
+        after = page["resource_utilization_hk"].iloc[-1]
+        yield _chunk(page, scope["as_of"])
+
+
+def _chunk(page: pd.DataFrame, as_of: datetime) -> Chunk:
+    rows: Iterator[Any] = page.itertuples(index=False)
+    resources = tuple(
+        Resource(
+            row.resource_utilization_hk,
+            None if pd.isna(row.tenant_hk) else row.tenant_hk,
+            row.resource_type,
+            row.resource_name,
+            row.resource_category,
+            row.unit,
+            row.current_usage,
+            row.capacity,
+            row.warning,
+            row.critical,
+            row.measured_at.to_pydatetime(),
+            row.origin_at.to_pydatetime(),
+        )
+        for row in rows
+    )
+    packed = [None if pd.isna(text) else text for text in page["measurements"]]
+    times, values = zip(*(measurements(text) for text in packed), strict=True)
+    return Chunk(as_of, resources, times, values)

@@ -1,0 +1,174 @@
+-- Step 12: forecasts that were made outside the database, by the kit's growth engine.
+--
+--   capacity_ops.engine_due               the resources that it has to look at, in the order of their keys
+--   capacity_ops.record_engine_forecasts  its results as patterns and forecasts under method ENGINE, beside method SQL
+--   capacity_ops.better_forecast          of each resource the forecast whose method has been the better one
+--
+-- Apply with psql -f after step 11; safe to apply again. One transaction: it is deployed whole or not at all.
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
+SET LOCAL client_min_messages = warning;
+
+DO $guard$
+BEGIN
+    IF to_regprocedure('capacity_ops.record_outlook(jsonb[])') IS NULL THEN
+        RAISE EXCEPTION 'step 10 is missing here: apply step_10_growth_forecasting.sql first';
+    ELSIF EXISTS (SELECT FROM capacity_ops.deployment WHERE step = 12 AND string_to_array(version, '.')::int[] > '{0,1,0}') THEN
+        RAISE EXCEPTION 'this database holds a newer version of the engine''s forecasts than 0.1.0: nothing was changed';
+    END IF;
+END
+$guard$;
+
+-- The newest measurement as capacity_ops.newest finds it, but hub by hub in the order of their keys: a page of resources
+-- costs what the page holds, however many there are. Inlined by the planner, so that a LIMIT reaches the index.
+DROP FUNCTION IF EXISTS capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea);  -- its columns may have changed
+CREATE FUNCTION capacity_ops.engine_due(
+    p_tenant_hk bytea, p_system_only boolean, p_resource_type text, p_as_of timestamptz, p_again boolean, p_after bytea)
+RETURNS TABLE (resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, resource_category varchar,
+               unit varchar, current_usage numeric, capacity numeric, measured_at timestamptz, origin_at timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    SELECT h.resource_utilization_hk, m.tenant_hk, m.resource_type, m.resource_name, m.resource_category, m.unit, m.current_value,
+           coalesce(m.maximum_capacity, capacity_ops.capacity_at(m.tenant_hk, m.resource_type, m.resource_name, m.measurement_timestamp)),
+           m.measurement_timestamp,
+           m.measurement_timestamp + make_interval(hours => 24 * floor(date_part('epoch', p_as_of - m.measurement_timestamp) / 86400)::int)
+    FROM capacity_planning.resource_utilization_h h
+    CROSS JOIN LATERAL (
+        SELECT s.* FROM capacity_planning.resource_utilization_s s
+        WHERE s.resource_utilization_hk = h.resource_utilization_hk AND s.load_end_date IS NULL AND s.measurement_timestamp <= p_as_of
+          AND (s.system_identifier IS NULL OR s.system_identifier = ANY ((SELECT capacity_ops.own_servers())::bigint[]))
+        ORDER BY s.measurement_timestamp DESC LIMIT 1) m
+    CROSS JOIN LATERAL (SELECT capacity_ops.resource_key(m.resource_type, m.resource_name, m.tenant_hk) AS own) key
+    WHERE h.resource_utilization_hk > p_after
+      AND (p_tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk)
+      AND (NOT p_system_only OR m.tenant_hk IS NULL)
+      AND (p_resource_type IS NULL OR m.resource_type = p_resource_type)
+      AND capacity_ops.is_watched(m.tenant_hk)
+      -- a resource that also stands under a key of somebody else's making is looked at once, under its own
+      AND (h.resource_utilization_bk = key.own OR NOT EXISTS (
+              SELECT FROM capacity_planning.resource_utilization_s s
+              WHERE s.resource_utilization_hk = capacity_ops.hash_key(key.own) AND s.load_end_date IS NULL AND s.measurement_timestamp <= p_as_of))
+      AND (p_again OR NOT EXISTS (
+              SELECT FROM capacity_planning.capacity_forecast_s f
+              WHERE f.capacity_forecast_hk = capacity_ops.hash_key(key.own || '|ENGINE') AND f.load_end_date IS NULL
+                AND greatest(f.forecast_timestamp, f.last_model_training) = p_as_of))
+$$;
+COMMENT ON FUNCTION capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea) IS
+    'The resources of a scope with their newest measurement at or before p_as_of, after the key p_after; p_again: also those whose forecast under method ENGINE is of p_as_of already. origin_at: the newest measurement moved on by whole days.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.priority(
+    p_usage numeric, p_capacity numeric, p_warning_level numeric, p_critical_level numeric,
+    p_to_capacity integer, p_to_warning integer, p_to_critical integer, p_direction text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN p_capacity IS NULL THEN CASE WHEN p_direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
+                WHEN p_usage >= p_critical_level OR p_to_capacity <= 7 THEN 'CRITICAL'
+                WHEN p_usage >= p_warning_level OR p_to_capacity <= 30 OR p_to_critical <= 7 THEN 'HIGH'
+                WHEN p_to_capacity <= 90 OR p_to_warning <= 30 THEN 'MEDIUM'
+                ELSE 'LOW' END
+$$;
+COMMENT ON FUNCTION capacity_ops.priority(numeric, numeric, numeric, numeric, integer, integer, integer, text) IS
+    'The rule that stands at capacity_forecast_s.action_priority.';
+
+-- Documents as capacity_ops.outlook makes them, less what the database itself knows: keys, priority and action, and how
+-- far this method''s forecasts were off.
+CREATE OR REPLACE FUNCTION capacity_ops.engine_outlook(p_found jsonb[], p_as_of timestamptz) RETURNS SETOF jsonb
+LANGUAGE sql STABLE
+SET timezone = 'UTC'
+AS $$
+    SELECT f.j || jsonb_build_object(
+               'key', k.key, 'growth_pattern_hk', k.hk, 'capacity_forecast_hk', k.hk, 'method', 'ENGINE', 'record_source', 'capacity-kit.growth',
+               'forecast_timestamp', p_as_of, 'analysis_timestamp', p_as_of, 'last_model_training', p_as_of,
+               'utilization_percentage', round(100 * x.current_usage / x.current_capacity, 6),
+               'action_priority', r.priority,
+               'risk_assessment', CASE WHEN x.current_capacity IS NULL OR (x.forecast_model IS NULL AND r.priority = 'LOW') THEN 'UNKNOWN' ELSE r.priority END,
+               'model_accuracy', (SELECT capacity_ops.accuracy(a.wape::float8) FROM capacity_ops.past_errors(k.hk, x.resource_utilization_hk, 30, p_as_of) a),
+               'recommended_action', left(CASE
+                   WHEN x.current_capacity IS NULL THEN
+                       format('%s stands at %s. Its capacity is unknown: SELECT capacity_ops.register_capacity(%s, %L, %L, <%s>, %L);', t.label, t.usage,
+                              coalesce(quote_literal(x.tenant_hk) || '::bytea', 'NULL'), x.resource_type, x.resource_name, x.unit, x.unit)
+                   WHEN x.current_usage >= x.current_capacity THEN format('%s is full: %s of %s. Free or add capacity now.', t.label, t.usage, t.capacity)
+                   WHEN x.current_usage >= l.critical THEN format('%s is past its critical level: %s of %s%s. Free or add capacity now.', t.label, t.usage, t.capacity, t.full)
+                   WHEN x.current_usage >= l.warning THEN format('%s is past its warning level: %s of %s%s. Plan more capacity.', t.label, t.usage, t.capacity, t.full)
+                   WHEN x.forecast_model IS NULL THEN format('Keep measuring %s: %s measurements are stored for this window, too few for a forecast. It stands at %s of %s.', t.label, x.data_points_used, t.usage, t.capacity)
+                   WHEN x.time_to_capacity_days IS NOT NULL THEN
+                       format('%s stands at %s of %s%s. %s', t.label, t.usage, t.capacity, t.full,
+                              CASE WHEN x.time_to_warning_days <= 180 THEN format('Order more capacity before %s, when it is expected at its warning level.', t.warning_on)
+                                   ELSE 'Nothing to do yet.' END)
+                   ELSE format('%s stands at %s of %s and is not expected to be full within a year (probability %s %%). Nothing to do.', t.label, t.usage, t.capacity,
+                               coalesce(round(100 * (x.model_parameters #>> '{runway,capacity,by,365}')::numeric)::text, 'unknown')) END, 500))
+    FROM unnest(p_found) AS f (j)
+    CROSS JOIN LATERAL jsonb_to_record(f.j) AS x (
+        resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, unit varchar, current_usage numeric,
+        current_capacity numeric, time_to_capacity_days integer, time_to_warning_days integer, time_to_critical_days integer,
+        trend_direction varchar, forecast_model varchar, data_points_used integer, model_parameters jsonb)
+    CROSS JOIN LATERAL (SELECT own.key, capacity_ops.hash_key(own.key) AS hk
+        FROM (SELECT capacity_ops.resource_key(x.resource_type, x.resource_name, x.tenant_hk) || '|ENGINE' AS key) own) k
+    CROSS JOIN LATERAL (SELECT x.current_capacity * v.warning / 100 AS warning, x.current_capacity * v.critical / 100 AS critical
+        FROM capacity_ops.levels(x.tenant_hk, x.resource_type) v) l
+    CROSS JOIN LATERAL (SELECT capacity_ops.priority(x.current_usage, x.current_capacity, l.warning, l.critical, x.time_to_capacity_days,
+        x.time_to_warning_days, x.time_to_critical_days, x.trend_direction) AS priority) r
+    CROSS JOIN LATERAL (
+        SELECT format('%s %s', x.resource_type, x.resource_name) AS label, capacity_ops.amount(x.current_usage, x.unit) AS usage,
+               capacity_ops.amount(x.current_capacity, x.unit) AS capacity,
+               to_char(p_as_of + make_interval(hours => 24 * x.time_to_warning_days), 'YYYY-MM-DD') AS warning_on,
+               coalesce(format(', as likely as not full by %s (in %s days), with a probability of %s %% within 90 days',
+                               to_char(p_as_of + make_interval(hours => 24 * x.time_to_capacity_days), 'YYYY-MM-DD'), x.time_to_capacity_days,
+                               round(100 * (x.model_parameters #>> '{runway,capacity,by,90}')::numeric)), '') AS full) t
+$$;
+COMMENT ON FUNCTION capacity_ops.engine_outlook(jsonb[], timestamptz) IS
+    'The engine''s documents, made complete for capacity_ops.record_outlook.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.record_engine_forecasts(p_found jsonb[], p_as_of timestamptz)
+RETURNS TABLE (recorded integer, unchanged integer, later integer, skipped integer) LANGUAGE plpgsql AS $$
+DECLARE
+    v_started timestamptz := clock_timestamp();
+    v_later bytea[];
+    v_found jsonb[];
+    v_keys bytea[];
+BEGIN
+    IF NOT capacity_ops.begin_recording('analyze') THEN
+        RETURN QUERY SELECT 0, 0, 0, cardinality(p_found);
+        RETURN;
+    END IF;
+    SELECT array_agg(o) INTO v_found
+    FROM (SELECT DISTINCT ON (o ->> 'key') o FROM capacity_ops.engine_outlook(p_found, p_as_of) o ORDER BY o ->> 'key', o ->> 'measured_at' DESC) once;
+    SELECT coalesce(array_agg(f.capacity_forecast_hk), '{}') INTO v_later
+    FROM unnest(v_found) j
+    JOIN capacity_planning.capacity_forecast_s f ON f.capacity_forecast_hk = (j ->> 'capacity_forecast_hk')::bytea
+    WHERE f.load_end_date IS NULL AND greatest(f.forecast_timestamp, f.last_model_training) > p_as_of;
+    IF v_later <> '{}' THEN
+        RAISE NOTICE '% resource(s) have a forecast of the engine later than % already: shown, not recorded', cardinality(v_later), p_as_of;
+    END IF;
+    SELECT coalesce(array_agg(j), '{}'), coalesce(array_agg((j ->> 'capacity_forecast_hk')::bytea), '{}') INTO v_found, v_keys
+    FROM unnest(v_found) j WHERE (j ->> 'capacity_forecast_hk')::bytea <> ALL (v_later);
+    PERFORM capacity_ops.record_outlook(v_found);
+    -- What came out as before makes no version; that it was looked at is said in place, so that a rerun does not look again.
+    UPDATE capacity_planning.capacity_forecast_s f SET last_model_training = p_as_of
+    WHERE f.capacity_forecast_hk = ANY (v_keys) AND f.load_end_date IS NULL AND f.last_model_training < p_as_of;
+    RETURN QUERY
+    SELECT count(*) FILTER (WHERE f.load_date >= v_started)::int, count(*) FILTER (WHERE f.load_date < v_started)::int, cardinality(v_later), 0
+    FROM capacity_planning.capacity_forecast_s f WHERE f.capacity_forecast_hk = ANY (v_keys) AND f.load_end_date IS NULL;
+END
+$$;
+COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) IS
+    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording.';
+
+-- A method that nobody runs any more does not win by what it once was: both must be of about the same time.
+CREATE OR REPLACE VIEW capacity_ops.better_forecast AS
+SELECT DISTINCT ON (f.tenant_hk, f.resource_type, f.resource_name) f.*
+FROM (SELECT s.*, max(coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp))
+                      OVER (PARTITION BY s.tenant_hk, s.resource_type, s.resource_name)
+                  - coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp) AS behind
+      FROM capacity_planning.capacity_forecast_s s WHERE s.load_end_date IS NULL) f
+WHERE f.behind <= interval '7 days'
+ORDER BY f.tenant_hk, f.resource_type, f.resource_name, f.confidence_level DESC NULLS LAST,
+         (f.model_parameters ->> 'wape_30d')::numeric NULLS LAST, f.forecast_model IS NULL, f.method DESC;
+COMMENT ON VIEW capacity_ops.better_forecast IS
+    'One row a resource: of its current forecasts of the last 7 days the one whose method erred less 30 days ahead in its backtest (confidence_level); where neither can say, method SQL.';
+
+INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
+VALUES (12, '0.1.0', clock_timestamp(), session_user)
+ON CONFLICT (step) DO UPDATE SET version = excluded.version, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
+
+COMMIT;
