@@ -17,7 +17,8 @@ Floats = npt.NDArray[np.float64]
 
 
 def _engine(histories: Sequence[Floats], horizon: int, season: int, freq: str) -> growth.Forecast:
-    return growth.forecast(histories, horizon, (season, 7 * season) if freq == "h" else season)
+    seasons = (season, 7 * season) if freq == "h" else (season,)
+    return growth.forecast(histories, horizon, seasons, growth.learn(histories, horizon, seasons))
 
 
 def forecast(histories: Sequence[Floats], horizon: int, season: int, freq: str) -> Floats:

@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/time_engine.py
 
-Seven quantiles at every step and the runway of one level a series included; series are made up, and differ.
-Processor time says what the engine costs; elapsed time also says how busy the machine is.
+The first pass, seven quantiles at every step and the runway of one level a series are included.
+The series are made up, and differ. Processor time says what the engine costs; elapsed time also says how busy the
+machine is.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def made_up(series: int, length: int, cycle: int) -> Floats:
 
 def run(x: Floats, horizon: int, seasons: tuple[int, ...]) -> None:
     """All that a caller asks for."""
-    said = growth.forecast(list(x), horizon, seasons)
+    said = growth.forecast(list(x), horizon, seasons, growth.learn(list(x), horizon, seasons))
     said.reached(x[:, -1] * 1.1 + 1)
 
 
@@ -59,7 +60,7 @@ def measure_memory() -> None:
     series, length, horizon, seasons, _ = MEMORY
     x = made_up(200, length, seasons[0])
     histories = [x[i % len(x)] for i in range(series)]  # the same arrays over again: the input weighs nothing
-    said = growth.forecast(histories, horizon, seasons)
+    said = growth.forecast(histories, horizon, seasons, growth.learn(histories, horizon, seasons))
     said.reached(said.last * 1.1 + 1)
     print(f"{peak_memory() - before:.0f}")
 

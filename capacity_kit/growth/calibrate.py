@@ -29,9 +29,7 @@ _T = {
 # where .80 is said; at .6 they are wider than they need be.
 COUNTS = 0.75
 FEWEST = 2.0  # independent memories below which no width is known; the widening stops there
-AGAIN = (
-    0.1  # most that a shift seen once or twice may claim of the future: it reaches the tails, not the middle
-)
+AGAIN = 0.09  # most that shifts seen once or twice may claim of what comes: the tails outside the 80 % band
 
 
 def widening(memories: Floats) -> Floats:
@@ -84,7 +82,8 @@ def gain_memories(quantiles: Floats, steps: Ints, length: int) -> Floats:
     """
     width = quantiles[..., -2] - quantiles[..., 1]
     first = width[:, :1]
-    ratio = np.divide(width, first, out=np.full_like(width, np.inf), where=first > 0)
+    rounding = 1e-9 * np.ptp(quantiles, axis=(1, 2))[:, None]
+    ratio = np.divide(width, first, out=np.full_like(width, np.inf), where=first > rounding)
     return np.asarray(COUNTS * length / np.clip(ratio**2, 1, steps) - 1)
 
 

@@ -40,11 +40,12 @@ AS_GOOD_AS_NONE = 0.01
 # which one lucky origin decides.
 POWER = 0.5
 # Evidence grows with how often the record holds the stretch that is judged, and ends with the number of origins. More
-# trust (2) follows noise, less (1) gives up sharpness; both change the loss by some two in a hundred.
-TRUST = 1.5
-# What other series say counts as much as 1.3 times the judged stretch of a series' own past would: up to seven in a
-# hundred of the loss where there are two months, next to nothing where there is a year.
+# trust follows noise, less gives up sharpness: at 1 and at 3 the loss is two in a hundred more on one task or another.
+TRUST = 2.0
+# What other series say counts as much as one more such stretch of a series' own past: up to eight in a hundred of the
+# loss where there are two months, next to nothing where there is a year.
 COMPANY = 2.0
+HEARD = 256  # of a company, picked evenly: more say nothing more
 OUT = 3.0  # twenty times the best loss: a model that is that far off is no further off for being worse
 # A series that moved has a band: a thousandth of its mean step, growing as that of a random walk.
 THINNEST = 1e-3
@@ -155,10 +156,10 @@ NOBODY = Prior({}, 0)
 
 
 def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Sequence[int] = ()) -> Prior:
-    """A first pass over a company of series: those of a tenant, or of a resource type.
+    """A first pass over a company of series: those of a tenant, or of a resource type; HEARD of them are heard.
 
-    Some hundreds will do. Given to every :func:`forecast` of its members, it makes them learn from each other and yet
-    leaves each forecast the same, however the series are divided among chunks and workers.
+    Given to every :func:`forecast` of its members, it makes them learn from each other and yet leaves each forecast
+    the same, however the series are divided among chunks and workers.
 
     Parameters
     ----------
@@ -169,7 +170,8 @@ def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Seque
     total: dict[str, float] = {}
     heard: dict[str, int] = {}
     count = 0
-    for members, raw in _chunks([_usable(history, i) for i, history in enumerate(histories)], horizon):
+    picked = np.unique(np.linspace(0, max(len(histories) - 1, 0), HEARD).astype(np.int64))[: len(histories)]
+    for members, raw in _chunks([_usable(histories[i], i) for i in picked], horizon):
         known = fitting(raw.shape[1], cycles)
         x = raw / _unit(raw)
         past = Past(levelled(x, shifts(x)))
@@ -336,7 +338,8 @@ def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int, pri
     """Each model's weight, shape (series, models): its credit, times its loss to a negative power."""
     loss, trust = _losses(past, known, horizon, cycle)
     heard = np.array([prior.disadvantage.get(model.name, 0.0) for model in known])
-    credit = np.log([model.credit for model in known]) - COMPANY * heard
+    others = COMPANY * (1 - 1 / max(prior.series, 1))  # a company of one says nothing new
+    credit = np.log([model.credit for model in known]) - others * heard
     evidence = credit - trust * (loss - loss.min(axis=1, keepdims=True))
     weights = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
@@ -371,11 +374,12 @@ def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> t
 def _unseen(x: Floats, cycle: int) -> Floats:
     """How far the present lies outside all that was seen before the last cycle, in ranges of that; shape (series,).
 
-    A model that expects the series back where it was has no precedent for that from here.
+    A model that expects the series back where it was has no precedent for that from here. Of the last two values the
+    nearer counts: a single one may be a whim.
     """
-    seen = x[:, :-cycle]
-    low, high, now = seen.min(axis=1), seen.max(axis=1), x[:, -1]
-    outside = np.maximum(np.maximum(low - now, now - high), 0)
+    seen = x[:, :-cycle] if cycle > 1 else x[:, :-2]
+    low, high, now = seen.min(axis=1), seen.max(axis=1), x[:, -2:]
+    outside = np.maximum(np.maximum(low[:, None] - now, now - high[:, None]), 0).min(axis=1)
     return np.asarray(outside / np.where(high > low, high - low, np.where(outside > 0, outside / 1000, 1.0)))
 
 

@@ -42,7 +42,8 @@ def shifts(x: Floats) -> Shifts:
     """Single steps that stand apart from all others of a series that otherwise moves too.
 
     A step counts when it is STANDS_OUT times the largest of the rest, and when the rest together moves at least as
-    far: in a series that hardly moves otherwise, a step is not an exception but all there is to go by.
+    far: in a series that hardly moves otherwise, a step is not an exception but all there is to go by. The very last
+    step is left out: one value may be a whim.
 
     Parameters
     ----------
@@ -50,9 +51,9 @@ def shifts(x: Floats) -> Shifts:
     """
     series, length = x.shape
     none = Shifts(np.zeros(series, np.int64), np.full((series, MOST), -1), np.zeros((series, MOST)))
-    if length < MOST + 2:
+    if length < MOST + 3:
         return none
-    step = np.diff(x, axis=1)
+    step = np.diff(x[:, :-1], axis=1)
     large = np.abs(step)
     top = -np.sort(np.partition(-large, MOST, axis=1)[:, : MOST + 1], axis=1)
     rest = large.sum(axis=1, keepdims=True) - np.cumsum(top[:, :MOST], axis=1)

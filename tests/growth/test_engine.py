@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capacity_kit.growth import forecast, learn
-from capacity_kit.growth.engine import FEWEST_POINTS
+from capacity_kit.growth.engine import FEWEST_POINTS, HEARD
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
 CASES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -249,6 +249,26 @@ def test_a_prior_makes_chunks_of_one_company_agree():
 
 def test_nobody_to_learn_from():
     assert learn([[1.0, 2.0]], 10, 7).series == 0
+    assert learn([], 10, 7).series == 0
+
+
+def test_a_company_of_one_says_nothing_new():
+    x = [np.random.default_rng(9).normal(50, 5, 60)]
+    alone, company = forecast(x, 10, 7), forecast(x, 10, 7, learn(x, 10, 7))
+    np.testing.assert_array_equal(alone.quantiles, company.quantiles)
+
+
+def test_of_a_large_company_some_are_heard():
+    assert learn(list(np.random.default_rng(9).normal(50, 5, (1000, 40))), 10, 7).series == HEARD
+
+
+def test_a_single_spike_is_no_new_level_but_two_values_are():
+    x = np.random.default_rng(10).normal(50, 1, 200)
+    spike, shift = x.copy(), x.copy()
+    spike[-1] += 30
+    shift[-2:] += 30
+    median = forecast([spike, shift], 7, 7).quantiles[:, -1, MEDIAN]
+    assert median == pytest.approx([50, 80], abs=3)
 
 
 def test_the_regime_is_told_in_the_histories_own_index():

@@ -53,5 +53,13 @@ def test_scale_and_level_do_not_matter(seed, scale):
     assert (shifts(x).at == shifts(x + 1024).at).all()
 
 
+def test_the_last_value_alone_is_no_regime():
+    x = np.random.default_rng(3).normal(50, 1, (1, 200))
+    x[:, -1] += 30
+    assert shifts(x).count[0] == 0
+    x[:, -2] += 30
+    assert shifts(x).at[0, 0] == 198
+
+
 def test_too_short_to_tell():
     assert shifts(np.ones((2, 3))).count.tolist() == [0, 0]
