@@ -360,7 +360,7 @@ def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> t
         truth = x[:, origin + steps, None]
         for column, model in enumerate(known):
             off = truth - np.maximum(model.quantiles(past, origin, steps), 0)
-            loss = np.maximum(LEVELS * off, (LEVELS - 1) * off).mean(axis=(1, 2))
+            loss = ((off @ LEVELS).sum(axis=1) - np.minimum(off, 0, out=off).sum(axis=(1, 2))) / off[0].size
             total[:, column] += (loss / usual + AS_GOOD_AS_NONE) ** POWER
     log_loss = np.log(total / cuts.size) / POWER
     for column, model in enumerate(known):

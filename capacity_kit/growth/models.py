@@ -34,7 +34,7 @@ Ints = npt.NDArray[np.int64]
 
 LEVELS: Floats = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 MEDIAN = 3
-GAINS = 64  # gains drawn a quantile and step: they overlap so much that more say nothing more
+GAINS = 48  # gains drawn a quantile and step: they overlap so much that more say nothing more
 VALUES = 512  # values drawn a quantile: cheap, being the same for every step
 COMPOUNDS = 0.1  # of its mean that a series must stay above to be said to grow in proportion to its level
 
@@ -177,7 +177,8 @@ def recent_slope(x: Floats, window: int) -> Floats:
     back = np.unique(np.linspace(0, window - half, 9).astype(np.int64))
     slope = np.zeros_like(x)
     inside = np.stack([gain[:, window - half - b :][:, :full] for b in back], axis=2)
-    slope[:, window:] = np.median(inside, axis=2)
+    inside.sort(axis=2)  # for so few, far quicker than np.median
+    slope[:, window:] = (inside[..., (back.size - 1) // 2] + inside[..., back.size // 2]) / 2
     return slope
 
 

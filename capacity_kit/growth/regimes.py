@@ -55,7 +55,7 @@ def shifts(x: Floats) -> Shifts:
         return none
     step = np.diff(x[:, :-1], axis=1)
     large = np.abs(step)
-    top = -np.sort(np.partition(-large, MOST, axis=1)[:, : MOST + 1], axis=1)
+    top = np.sort(large, axis=1)[:, : -MOST - 2 : -1]
     rest = large.sum(axis=1, keepdims=True) - np.cumsum(top[:, :MOST], axis=1)
     apart = (top[:, :MOST] >= STANDS_OUT * top[:, 1:]) & (top[:, 1:] > 0) & (rest >= top[:, :1])
     count = np.where(apart, np.arange(1, MOST + 1), 0).max(axis=1)

@@ -49,7 +49,8 @@ def paths(x: Floats, quantiles: Floats, steps: Ints) -> Floats:
     # A horizon longer than half the past borrows the ranks of shorter stretches.
     lent = np.maximum(steps * min(1.0, max(length // 2, 1) / steps[-1]), 1).astype(np.int64)
     starts = np.unique(np.linspace(0, length - 1 - lent[-1], PATHS).astype(np.int64))
-    gains = np.stack([x.take(starts + k, 1) - x.take(starts, 1) for k in lent], axis=1)
+    gains = x.take(lent[:, None] + starts, 1)
+    gains -= x.take(starts, 1)[:, None]
     # Equal gains keep one order at all steps: the ranks of a series that stands still are no noise.
     gains += 1e-9 * np.ptp(x, axis=1)[:, None, None] * np.arange(starts.size)
     values, level = with_tails(quantiles)
@@ -57,9 +58,11 @@ def paths(x: Floats, quantiles: Floats, steps: Ints) -> Floats:
     at = np.searchsorted(level, share, side="right") - 1
     way = (share - level[at]) / (level[at + 1] - level[at])
     lower, upper = values.take(at, -1), values.take(at + 1, -1)
-    out = np.empty_like(gains)
-    np.put_along_axis(out, np.argsort(gains, axis=-1), lower + (upper - lower) * way, axis=-1)
-    return np.asarray(np.maximum(out, 0))
+    upper -= lower
+    upper *= way
+    upper += lower
+    np.put_along_axis(gains, np.argsort(gains, axis=-1), np.maximum(upper, 0, out=upper), axis=-1)
+    return np.asarray(gains)
 
 
 def peaks(futures: Floats, steps: Ints, kept: Ints) -> Floats:
