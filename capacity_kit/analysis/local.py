@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import connection
 from typing import Any, Final, Protocol
 
 from capacity_kit.analysis.chunks import Chunk
@@ -49,6 +51,18 @@ def in_process(chunks: Iterable[Chunk]) -> Iterator[Done]:
         yield chunk, analyse(chunk)
 
 
+def _end_with_parent() -> None:
+    """Have a worker end when the process that it works for is killed, and so cannot tell it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def workers(count: int) -> Iterator[Map]:
     """A map over so many processes; 1 is this one.
@@ -73,7 +87,9 @@ def workers(count: int) -> Iterator[Map]:
     kept = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+        ) as pool:
 
             def over(chunks: Iterable[Chunk]) -> Iterator[Done]:
                 return windowed(lambda chunk: pool.submit(analyse, chunk), chunks, count * (1 + AHEAD))

@@ -1,0 +1,324 @@
+import signal
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+from psycopg import conninfo
+
+from capacity_kit import vault
+from capacity_kit.analysis import run
+from capacity_kit.analysis.local import windowed, workers
+from capacity_kit.errors import CapacityError
+from capacity_kit.vault.forecasts import Recorded
+
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+CURRENT = """
+    SELECT to_jsonb(s) - '{load_date,hash_diff}'::text[] AS said
+    FROM capacity_planning.capacity_forecast_s s WHERE load_end_date IS NULL
+    UNION ALL
+    SELECT to_jsonb(s) - '{load_date,hash_diff}'::text[]
+    FROM capacity_planning.growth_pattern_s s WHERE load_end_date IS NULL
+    ORDER BY 1"""
+LEFT = "SELECT " + ", ".join(
+    f"(SELECT count(*) FROM capacity_planning.{table})"
+    for table in (
+        "capacity_forecast_s",
+        "growth_pattern_s",
+        "capacity_forecast_h",
+        "growth_pattern_h",
+        "forecast_utilization_l",
+        "pattern_forecast_l",
+    )
+)
+BY_RESOURCE = """
+    FROM (SELECT l.resource_utilization_hk, f.* FROM capacity_planning.capacity_forecast_s f
+          JOIN capacity_planning.forecast_utilization_l l USING (capacity_forecast_hk)) f"""
+RUN = """
+    import sys, time
+    from capacity_kit import vault
+    from capacity_kit.analysis import run
+    from capacity_kit.analysis.local import workers
+
+    if __name__ == "__main__":
+        with vault.open(sys.argv[1]) as store, workers(int(sys.argv[2])) as over:
+            for done in run.analyse(store, as_of="2026-11-01", size=4, over=over):
+                print(done.done, flush=True)
+                time.sleep(float(sys.argv[3]))
+"""
+
+
+def analyse(database, **options):
+    """All that a run says, and the notices that it drew."""
+    with database.vault() as store:
+        return list(run.analyse(store, **{"as_of": AS_OF, **options})), store.notices
+
+
+def total(done):
+    return Recorded(*(sum(getattr(d.recorded, name) for d in done) for name in Recorded.__dataclass_fields__))
+
+
+@pytest.mark.parametrize("database", ["own", "own15"])
+def test_what_is_found_is_recorded_beside_the_databases_own_analysis(request, database):
+    own = request.getfixturevalue(database)
+    own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
+    done, _ = analyse(own, size=16)
+    assert total(done) == Recorded(recorded=40)
+    assert own.rows(LEFT) == [(80, 80, 80, 80, 80, 80)]
+    said = {r["resource_utilization_hk"][2:]: r for d in done for r in d.records}
+    rows = own.rows(
+        "SELECT encode(f.resource_utilization_hk, 'hex'), to_jsonb(f), to_jsonb(p), h.capacity_forecast_bk"
+        + BY_RESOURCE
+        + " JOIN capacity_planning.capacity_forecast_h h USING (capacity_forecast_hk)"
+        " JOIN capacity_planning.pattern_forecast_l USING (capacity_forecast_hk)"
+        " JOIN capacity_planning.growth_pattern_s p USING (growth_pattern_hk)"
+        " WHERE f.method = 'ENGINE' AND p.method = 'ENGINE'"
+    )
+    assert len(rows) == 40
+    for key, forecast, pattern, business_key in rows:
+        record = said[key]
+        assert business_key == f"STORAGE|data|{record['tenant_hk'][2:]}|ENGINE"
+        for name, value in record.items():
+            kept = pattern if name in pattern and name not in forecast else forecast
+            if name in kept:
+                assert kept[name] == value
+        assert set(record) - {"measured_at", "resource_utilization_hk"} <= forecast.keys() | pattern.keys()
+        assert forecast["utilization_percentage"] == pytest.approx(100 * record["current_usage"] / 150e9)
+        assert pattern["pattern_description"].endswith(".")
+        assert forecast["recommended_action"]
+
+
+def test_the_order_of_urgency_is_the_databases_own(own):
+    own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
+    analyse(own)
+    found = own.rows("""
+        SELECT f.method, f.action_priority,
+               capacity_ops.priority(f.current_usage, f.current_capacity, f.current_capacity * l.warning / 100,
+                   f.current_capacity * l.critical / 100, f.time_to_capacity_days, f.time_to_warning_days,
+                   f.time_to_critical_days, f.trend_direction)
+        FROM capacity_planning.capacity_forecast_s f
+        CROSS JOIN LATERAL capacity_ops.levels(f.tenant_hk, f.resource_type) l""")
+    assert len(found) == 80
+    assert all(kept == by_rule for _, kept, by_rule in found)
+    assert len({kept for _, kept, _ in found}) >= 3
+
+
+def test_the_better_forecast_is_the_one_that_erred_less(own):
+    own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
+    assert own.rows("SELECT DISTINCT method FROM capacity_ops.better_forecast") == [("SQL",)]
+    analyse(own)
+    better = own.rows("SELECT resource_utilization_hk, b.method, b.confidence_level FROM capacity_ops.better_forecast b"
+                      " JOIN capacity_planning.forecast_utilization_l USING (capacity_forecast_hk)")  # fmt: skip
+    assert len(better) == 40
+    best = dict(own.rows(f"SELECT resource_utilization_hk, max(confidence_level) {BY_RESOURCE} GROUP BY 1"))
+    assert {hk: confidence for hk, _, confidence in better} == best
+    assert {method for _, method, _ in better} == {"SQL", "ENGINE"}
+    # A method that nobody ran for a month is out of it.
+    own.rows(
+        "SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)",
+        AS_OF + timedelta(days=30),
+    )
+    assert own.rows("SELECT DISTINCT method FROM capacity_ops.better_forecast") == [("SQL",)]
+
+
+def test_the_ledger_scores_the_engines_forecasts_too(own):
+    analyse(own, as_of=AS_OF - timedelta(days=40))
+    analyse(own)
+    scored = own.rows(
+        "SELECT count(*) FROM capacity_ops.ledger"
+        " WHERE method = 'ENGINE' AND horizon_days = 30 AND measured IS NOT NULL"
+    )
+    assert scored == [(40,)]
+    (accuracy,) = own.rows(
+        "SELECT min(model_accuracy), max(model_accuracy) FROM capacity_planning.capacity_forecast_s"
+        " WHERE method = 'ENGINE' AND load_end_date IS NULL"
+    )
+    assert 0 <= accuracy[0] <= accuracy[1] <= 100
+
+
+def test_the_same_time_again_repeats_nothing(own):
+    first, _ = analyse(own)
+    before = own.rows(CURRENT), own.rows(LEFT)
+    again, _ = analyse(own)
+    assert again == []
+    assert (own.rows(CURRENT), own.rows(LEFT)) == before
+    assert total(first).recorded == 40
+
+
+def test_what_came_out_as_before_makes_no_version_and_is_not_looked_at_again(own):
+    analyse(own, as_of=AS_OF + timedelta(hours=1))
+    later = AS_OF + timedelta(hours=3)
+    assert total(analyse(own, as_of=later)[0]) == Recorded(unchanged=40)
+    assert own.rows(LEFT)[0][:2] == (40, 40)
+    assert analyse(own, as_of=later)[0] == []
+    tomorrow = AS_OF + timedelta(days=1)
+    assert total(analyse(own, as_of=tomorrow)[0]) == Recorded(recorded=40)
+    assert own.rows(
+        "SELECT count(*) FROM capacity_planning.capacity_forecast_s WHERE load_end_date IS NULL"
+    ) == [(40,)]
+
+
+def test_an_earlier_time_is_shown_and_not_recorded(own):
+    analyse(own)
+    before = own.rows(CURRENT)
+    done, notices = analyse(own, as_of=AS_OF - timedelta(days=10), size=25)
+    assert total(done) == Recorded(later=40)
+    assert len([r for d in done for r in d.records]) == 40
+    assert any("later than" in notice for notice in notices)
+    assert own.rows(CURRENT) == before
+
+
+def test_two_workers_say_what_one_says(many, close):
+    one = [r for d in analyse(many, size=8, dry_run=True)[0] for r in d.records]
+    with workers(2) as over:
+        two = [r for d in analyse(many, size=8, dry_run=True, over=over)[0] for r in d.records]
+    assert close(one, two)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_and_run_again_it_leaves_what_an_uninterrupted_run_leaves(own, many, tmp_path, count):
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(RUN))
+    command = [sys.executable, str(script), own.dsn, str(count)]
+    with subprocess.Popen([*command, "0.2"], stdout=subprocess.PIPE, text=True) as running:
+        assert [running.stdout.readline().strip() for _ in range(3)] == ["4", "8", "12"]
+        children = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+    recorded = own.rows(LEFT)[0][0]
+    assert 12 <= recorded < 40
+    done = subprocess.run([*command, "0"], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) == 40 - recorded
+    killed = own.rows(CURRENT), own.rows(LEFT)
+    whole = own.server.create(many.name)
+    try:
+        analyse(whole)
+        assert (whole.rows(CURRENT), whole.rows(LEFT)) == killed
+    finally:
+        whole.drop()
+
+
+def test_a_chunk_is_recorded_wholly_or_not_at_all(own):
+    own.run("ALTER TABLE capacity_planning.pattern_forecast_l ADD CONSTRAINT refused CHECK (false) NOT VALID")
+    with pytest.raises(CapacityError, match="refused"):
+        analyse(own)
+    assert own.rows(LEFT) == [(0, 0, 0, 0, 0, 0)]
+
+
+def test_a_dry_run_needs_only_the_right_to_read(own):
+    own.run("CREATE ROLE analyst LOGIN")
+    try:
+        own.run(
+            f"""
+            GRANT USAGE ON SCHEMA capacity_planning, capacity_ops, auth TO analyst;
+            GRANT SELECT ON ALL TABLES IN SCHEMA capacity_planning, capacity_ops, auth TO analyst;
+            REVOKE TEMPORARY ON DATABASE {own.name} FROM PUBLIC;
+            ALTER ROLE analyst SET default_transaction_read_only = on"""
+        )
+        with vault.open(conninfo.make_conninfo(own.dsn, user="analyst")) as store:
+            assert store.server.role == "analyst"
+            done = list(run.analyse(store, as_of=AS_OF, dry_run=True))
+            assert [len(d.records) for d in done] == [40]
+            assert total(done) == Recorded()
+            with pytest.raises(CapacityError):
+                list(run.analyse(store, as_of=AS_OF))
+        assert own.rows(LEFT) == [(0, 0, 0, 0, 0, 0)]
+    finally:
+        own.run("DROP OWNED BY analyst; DROP ROLE analyst")
+
+
+def test_while_another_session_records_nothing_is_recorded(own):
+    own.run("UPDATE capacity_ops.setting SET value = 0.1 WHERE name = 'lock_wait_seconds'")
+    with own.connect(autocommit=False) as other:
+        other.execute("SELECT capacity_ops.begin_recording('analyze')")
+        done, notices = analyse(own)
+    assert total(done) == Recorded(skipped=40)
+    assert any("another session" in notice for notice in notices)
+    assert own.rows(LEFT) == [(0, 0, 0, 0, 0, 0)]
+    assert total(analyse(own)[0]).recorded == 40
+
+
+def test_scope(own):
+    own.run(
+        "INSERT INTO auth.tenant_profile_s"
+        " SELECT tenant_hk, now(), NULL, tenant_hk, tenant_bk, NULL, false, 10, 'test'"
+        " FROM auth.tenant_h WHERE tenant_bk = 't7'"
+    )
+    for scope, count in (({}, 39), ({"tenant": "t3"}, 1), ({"tenant": "t7"}, 0), ({"tenant": "SYSTEM"}, 0),
+                         ({"resource_type": "STORAGE"}, 39), ({"resource_type": "CPU"}, 0)):  # fmt: skip
+        done, _ = analyse(own, dry_run=True, **scope)
+        assert sum(len(d.records) for d in done) == count
+    with pytest.raises(CapacityError, match="no tenant"):
+        analyse(own, tenant="nobody")
+    with pytest.raises(CapacityError, match="14 days"):
+        analyse(own, days=13)
+    with pytest.raises(CapacityError, match="at least one resource"):
+        analyse(own, size=0)
+    with pytest.raises(CapacityError, match="at least one worker"), workers(0):
+        pass
+
+
+def test_a_resource_under_somebody_elses_key_is_looked_at_once(own):
+    own.run("""
+        INSERT INTO capacity_planning.resource_utilization_h VALUES ('\\x00', 'other', now(), 'test');
+        INSERT INTO capacity_planning.resource_utilization_s
+        SELECT (jsonb_populate_record(s, '{"resource_utilization_hk": "\\\\x00"}')).*
+        FROM capacity_planning.resource_utilization_s s
+        JOIN auth.tenant_h t USING (tenant_hk) WHERE t.tenant_bk = 't3'""")
+    assert total(analyse(own)[0]) == Recorded(recorded=40)
+
+
+def test_as_of_limits_what_is_seen_and_is_now_by_default(own):
+    done, _ = analyse(own, as_of=AS_OF - timedelta(days=60), dry_run=True)
+    assert {r["data_points_used"] for d in done for r in d.records} == {60}
+    before = datetime.now(UTC)
+    done, _ = analyse(own, as_of=None, days=14 + (before - AS_OF).days, dry_run=True)
+    assert before - timedelta(seconds=5) <= done[0].as_of <= datetime.now(UTC) + timedelta(seconds=5)
+
+
+def test_no_more_chunks_are_taken_than_can_be_worked_on():
+    taken = []
+
+    class Promise:
+        def __init__(self, chunk):
+            self.chunk = chunk
+
+        def result(self):
+            return [self.chunk]
+
+    def chunks():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    for chunk, _ in windowed(Promise, chunks(), 4):
+        assert len(taken) - chunk <= 4
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_series(server18, fill, tmp_path):
+    script = tmp_path / "memory.py"
+    script.write_text(
+        "import resource, sys\n"
+        "from capacity_kit import vault\n"
+        "from capacity_kit.analysis import run\n"
+        "with vault.open(sys.argv[1]) as store:\n"
+        "    done = [d.done for d in run.analyse(store, as_of='2026-11-01', size=64)]\n"
+        "print(done[-1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    peak = {}
+    for count in (200, 2000):
+        database = server18.create("deployed")
+        fill(database, count, 60)
+        done = subprocess.run(
+            [sys.executable, str(script), database.dsn], capture_output=True, text=True, check=True
+        )
+        database.drop()
+        series, megabytes = done.stdout.split()
+        assert int(series) == count
+        peak[count] = float(megabytes)
+    assert peak[2000] - peak[200] < 15, peak

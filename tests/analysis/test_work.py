@@ -1,0 +1,204 @@
+import pickle
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from capacity_kit import growth
+from capacity_kit.analysis import run
+from capacity_kit.analysis.chunks import measurements
+from capacity_kit.analysis.work import analyse, daily, origins
+from capacity_kit.growth.models import MEDIAN
+
+T = np.arange(0, 60.01, 0.25)
+TRUTH = [  # name, usage on day t, pattern, days to 200e9, growth a day in percent, usage in 30 days
+    ("linear", 40e9 + 1e9 * T, {"LINEAR"}, (96, 104), (0.96, 1.04), (128e9, 132e9)),
+    ("exponential", 20e9 * 1.02**T, {"EXPONENTIAL"}, (53, 60), (1.9, 2.1), (113e9, 125e9)),
+    ("flat", 50e9 + 5e8 * np.sin(T * 12.9898), {"STABLE"}, None, (-0.1, 0.1), (48e9, 52e9)),
+    ("weekly", 50e9 + 6e9 * np.sin(2 * np.pi * T / 7), {"STABLE", "SEASONAL"}, None, (-0.2, 0.2), (42e9, 58e9)),
+    ("cleanup", 40e9 + 1e9 * T - np.where(T >= 40, 45e9, 0), {"LINEAR"}, (135, 155), (1.65, 2.0), (82e9, 88e9)),
+    ("shrinking", 90e9 - 0.5e9 * T, {"DECREASING"}, None, (-0.9, -0.76), (42e9, 48e9)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "usage", "pattern", "days", "rate", "in_30"), TRUTH, ids=[c[0] for c in TRUTH]
+)
+def test_series_whose_answer_is_known(chunk, name, usage, pattern, days, rate, in_30):
+    (found,) = analyse(chunk((60 - T, usage)))
+    assert found["pattern_type"] in pattern
+    assert rate[0] <= found["growth_rate_percentage"] <= rate[1]
+    assert in_30[0] <= found["projected_usage_30d"] <= in_30[1]
+    if days is None:
+        assert found["time_to_capacity_days"] is None
+    else:
+        assert days[0] <= found["time_to_capacity_days"] <= days[1]
+
+
+def test_a_cleanup_is_told_with_its_date(chunk):
+    (found,) = analyse(chunk((60 - T, TRUTH[4][1])))
+    assert found["pattern_breaks_detected"] == 1
+    assert found["last_pattern_break_date"] in ("2026-10-11", "2026-10-12")
+    assert found["last_pattern_break_date"] in found["pattern_description"]
+
+
+def test_every_record_is_what_the_engine_says(many, close):
+    """From the rows in the database to the engine by another way, and back."""
+    rows = many.rows(
+        "SELECT encode(resource_utilization_hk, 'hex'), array_agg(current_value::float8 ORDER BY measurement_timestamp)"
+        " FROM capacity_planning.resource_utilization_s GROUP BY 1 ORDER BY 1"
+    )
+    said = growth.forecast([values for _, values in rows], 365, 7)
+    with many.vault() as store:
+        (done,) = run.analyse(store, as_of="2026-11-01", dry_run=True)
+    assert [r["resource_utilization_hk"][2:] for r in done.records] == [key for key, _ in rows]
+    for i, record in enumerate(done.records):
+        for days in (7, 30, 90, 365):
+            kept = record["model_parameters"]["quantiles"][str(days)]
+            assert close(kept, said.quantiles[i, days - 1].tolist())
+        assert close(record["projected_usage_1y"], float(said.quantiles[i, 364, MEDIAN]))
+    for name, level in (("warning", 0.8 * 150e9), ("critical", 0.9 * 150e9), ("capacity", 150e9)):
+        reached = said.reached(np.full(len(rows), level))
+        for share, key in ((0.1, "p10"), (0.5, "p50"), (0.9, "p90")):
+            steps = said.runway(np.full(len(rows), level), share)
+            kept = [r["model_parameters"]["runway"][name][key] for r in done.records]
+            assert kept == [None if np.isinf(s) else int(s) for s in steps]
+        kept = [r["model_parameters"]["runway"][name]["by"]["90"] for r in done.records]
+        assert close(kept, np.round(reached[:, 89], 6).tolist(), 1e-4)
+    assert any(r["time_to_capacity_days"] for r in done.records)
+
+
+def test_chunking_changes_nothing(many, close):
+    with many.vault() as store:
+        (whole,) = run.analyse(store, as_of="2026-11-01", dry_run=True)
+        parts = list(run.analyse(store, as_of="2026-11-01", size=7, dry_run=True))
+    assert [len(part.records) for part in parts] == [7, 7, 7, 7, 7, 5]
+    assert [(part.done, part.total) for part in parts] == [
+        (7, 40),
+        (14, 40),
+        (21, 40),
+        (28, 40),
+        (35, 40),
+        (40, 40),
+    ]
+    assert close([r for part in parts for r in part.records], whole.records)
+    assert parts[0].seconds_left > parts[-1].seconds_left == 0
+
+
+def test_a_chunk_travels(chunk):
+    one = chunk((60 - T, TRUTH[0][1]), (60 - T, TRUTH[1][1]))
+    assert analyse(pickle.loads(pickle.dumps(one))) == analyse(one)
+
+
+def test_the_error_of_the_backtest_is_that_of_forecasts_from_the_past(chunk):
+    rng = np.random.default_rng(1)
+    usage = 50e9 + np.cumsum(rng.normal(1e8, 4e8, 150))
+    (found,) = analyse(chunk((np.arange(150)[::-1], usage)))
+    off, truth = [], []
+    for o in origins(150):
+        said = growth.forecast([usage[: o + 1]], 90, 7).quantiles[0, 29, MEDIAN]
+        off.append(abs(said - usage[o + 30]))
+        truth.append(usage[o + 30])
+    wape = 100 * np.sum(off) / np.sum(truth)
+    assert found["model_parameters"]["wape_30d"] == pytest.approx(wape, rel=1e-5)
+    assert found["confidence_level"] == pytest.approx(100 - wape, rel=1e-5)
+    assert found["model_parameters"]["origins"] == len(origins(150)) == 6
+
+
+def test_origins_leave_a_past_and_a_future():
+    assert origins(45).size == 0
+    for days in range(46, 900, 7):
+        found = origins(days)
+        assert found.min() >= 13
+        assert found.max() == days - 31 or found.size == 1
+        assert 1 <= found.size <= 6
+
+
+def test_of_what_is_stored_a_day_is_its_last_value_and_of_what_fluctuates_its_mean(chunk):
+    days = np.arange(0, 20, 0.25)
+    value = np.arange(days.size)[::-1]  # newest last
+    stored = chunk((days, value))
+    assert daily(stored.resources[0], stored.times[0], stored.values[0]).tolist() == value[::4][::-1].tolist()
+    for kind, unit in (("CPU", "cores"), ("REQUESTS", "requests/s")):
+        rate = chunk((days, value), kind=kind, unit=unit)
+        means = value[::-1].reshape(20, 4).mean(axis=1)
+        assert daily(rate.resources[0], rate.times[0], rate.values[0]).tolist() == means.tolist()
+
+
+def test_a_late_measurement_stays_in_its_day_and_a_missed_day_is_a_gap(chunk):
+    days = np.arange(30.0)
+    days[5] -= 0.3
+    days = np.delete(days, 10)
+    one = chunk((days, 100 - days))
+    found = daily(one.resources[0], one.times[0], one.values[0])
+    assert found.size == 30
+    assert np.flatnonzero(np.isnan(found)).tolist() == [19]
+
+
+def test_too_little_is_said_to_be_too_little(chunk):
+    short, empty, few = analyse(
+        chunk((np.arange(0, 1.5, 0.5), [3, 2, 1]), ([], []), (np.arange(0, 13), np.arange(13)))
+    )
+    for record in (short, empty, few):
+        assert record["pattern_type"] == "INSUFFICIENT_DATA"
+        assert record["trend_direction"] == "UNKNOWN"
+        assert "No forecast" in record["pattern_description"]
+        assert not {"projected_usage_30d", "time_to_capacity_days", "confidence_level"} & record.keys()
+
+
+def test_without_a_capacity_there_is_a_forecast_and_no_runway(chunk):
+    (found,) = analyse(chunk((60 - T, TRUTH[0][1]), capacity=float("nan")))
+    assert found["current_capacity"] is None
+    assert found["projected_usage_30d"] > 0
+    assert found["model_parameters"]["runway"] == {}
+    assert "time_to_capacity_days" not in found
+
+
+def test_a_level_that_is_reached_is_no_days_away(chunk):
+    (found,) = analyse(chunk((60 - T, TRUTH[0][1]), capacity=100e9))
+    for name in ("warning", "critical", "capacity"):
+        assert found[f"time_to_{name}_days"] == 0
+        assert set(found["model_parameters"]["runway"][name]["by"].values()) == {1}
+
+
+def test_days_count_from_the_time_that_is_looked_from(chunk):
+    """Measured three and a half days before: the forecast starts three days later, the days at the half."""
+    (now,) = analyse(chunk((60 - T, TRUTH[0][1])))
+    (late,) = analyse(chunk((63.5 - T, TRUTH[0][1])))
+    assert late["model_parameters"]["origin"] == (datetime(2026, 10, 31, 12, tzinfo=UTC)).isoformat()
+    assert now["time_to_capacity_days"] == 100
+    assert late["time_to_capacity_days"] == 99
+
+
+def test_what_the_database_packs_is_read_as_it_is():
+    moment = datetime(2026, 11, 1, 12, 30, 0, 250_000, tzinfo=UTC)
+    micros = (moment - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    times, values = measurements(
+        (np.array([micros], ">i8").tobytes() + np.array([2.5], ">f8").tobytes()).hex()
+    )
+    assert times.tolist() == [moment.timestamp()]
+    assert values.tolist() == [2.5]
+    assert [part.size for part in measurements(None)] == [0, 0]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e15, 1e120])
+def test_any_scale(chunk, scale):
+    (found,) = analyse(chunk((60 - T, (40 + T) * scale), capacity=200 * scale))
+    assert found["time_to_capacity_days"] == 100
+    assert found["pattern_type"] == "LINEAR"
+
+
+def test_strange_series_have_an_answer(chunk):
+    rng = np.random.default_rng(3)
+    days = np.arange(90)
+    series = [
+        (days, np.zeros(90)),
+        (days, np.full(90, 7.0)),
+        (days, np.where(days % 9 == 0, 5.0, 0.0)),
+        (days, rng.pareto(0.5, 90)),
+        (days, np.where(days == 3, np.nan, -5.0)),
+        (np.concatenate([days, days + 400]), np.ones(180)),
+    ]
+    for record in analyse(chunk(*series, capacity=10.0)):
+        assert record["pattern_type"]
+        assert record["pattern_description"].endswith(".")
