@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ Ints = npt.NDArray[np.int64]
 LEVELS: Floats = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 MEDIAN = 3
 GAINS = 48  # gains drawn a quantile and step: they overlap so much that more say nothing more
+TOGETHER = 8  # lags worked on at once: as many as still fit a processor's cache
 VALUES = 512  # values drawn a quantile: cheap, being the same for every step
 COMPOUNDS = 0.1  # of its mean that a series must stay above to be said to grow in proportion to its level
 
@@ -200,7 +202,7 @@ def _of_errors(
     warm : int
         First time at which the rule could be applied.
     error : callable
-        From ends and starts, both of shape (memories,), to errors of shape (series, memories).
+        From ends and starts, both of shape (lags, memories), to errors of shape (series, lags, memories).
     every : int
         Steps between the starts that are remembered; a lag keeps its phase in a cycle of so many steps.
     """
@@ -210,11 +212,15 @@ def _of_errors(
     lags = np.where(steps <= longest, steps, steps - -(-(steps - longest) // every) * every)
     wanted, place = np.unique(np.append(lags, cycle), return_inverse=True)
     known = np.empty((len(past.x), wanted.size, len(LEVELS)))
-    for column, lag in enumerate(wanted):
+    starts = []
+    for lag in wanted:
         back = -(-int(lag) // every) * every  # the newest start that has the phase and whose end is known
         count = max((origin - warm - back) // every + 1, 1)
-        start = origin - back - every * ages(count, (origin + 1) / 2 / every, GAINS)
-        known[:, column] = quantiles_of(error(start + lag, start))
+        starts.append(origin - back - every * ages(count, (origin + 1) / 2 / every, GAINS))
+    for _, alike in groupby(range(wanted.size), key=lambda column: (starts[column].size, column // TOGETHER)):
+        columns = list(alike)
+        start = np.stack([starts[column] for column in columns])
+        known[:, columns] = quantiles_of(error(start + wanted[columns, None], start))
     out = known[:, place[:-1]]
     if steps[-1] <= longest:
         return out
@@ -242,7 +248,7 @@ def active_drift(past: Past, origin: int, steps: Ints) -> Floats:
     x = past.x
     usual = past.step[:, : origin + 1].mean(axis=1, keepdims=True)
     scale = np.sqrt(past.activity[:, : origin + 1] + np.where(usual > 0, usual, 1.0))
-    now = scale[:, origin, None]
+    now = scale[:, origin, None, None]
 
     def error(end: Ints, start: Ints) -> Floats:
         return np.asarray((x.take(end, 1) - x.take(start, 1)) * (now / scale.take(start, 1)))
