@@ -58,8 +58,7 @@ class Study:
 
     def analyze(self, resource_type: str = vault.ALL, days: int = 30) -> pd.DataFrame:
         """The growth analysis as of this study's moment, recorded nowhere: a report changes nothing that it reports."""
-        with self.vault.transaction():
-            self.vault.execute("report_read_only")
+        with self.vault.transaction(read_only=True):
             return self.vault.analyze(self.tenant, resource_type, days, self.as_of.to_pydatetime())
 
     def outlook(

@@ -104,7 +104,7 @@ class Vault:
         return self.target.dsn
 
     @contextmanager
-    def transaction(self, rollback: bool = False) -> Iterator[Connection]:
+    def transaction(self, rollback: bool = False, read_only: bool = False) -> Iterator[Connection]:
         """Do several things as one: all of them, or none.
 
         Within it ``read``, ``execute`` and the rest share the transaction. Inside another transaction it is a
@@ -114,6 +114,8 @@ class Vault:
         ----------
         rollback
             Undo everything at the end: for trying what would happen.
+        read_only
+            Refuse every change: the database's routines then show what they find, and record nothing.
 
         Yields
         ------
@@ -123,6 +125,8 @@ class Vault:
         with self._explained():
             if self._open is not None:
                 with self._open.begin_nested() as savepoint:
+                    if read_only:  # not by execute(), at the end of whose own savepoint it would be over
+                        self._run("read_only", {})
                     yield self._open
                     if rollback:
                         savepoint.rollback()
@@ -130,6 +134,8 @@ class Vault:
             with self._engine.connect() as self._open:
                 try:
                     with self._open.begin() as transaction:
+                        if read_only:
+                            self._run("read_only", {})
                         yield self._open
                         if rollback:
                             transaction.rollback()

@@ -37,6 +37,20 @@ def test_a_transaction_is_whole_or_nothing(pg):
         assert pg.value("SELECT to_regclass('t')") is not None
 
 
+def test_in_a_transaction_that_only_reads_nothing_is_changed_by_what_it_calls(pg):
+    with pg.vault() as opened:
+        with opened.transaction(read_only=True):
+            opened.read("tenants")
+            with pytest.raises(CapacityError, match="only reads"), opened.transaction():
+                opened.script("CREATE TABLE t (i int)")
+        with opened.transaction(), opened.transaction(read_only=True):
+            opened.read("tenants")
+            with pytest.raises(CapacityError, match="only reads"), opened.transaction():
+                opened.script("CREATE TABLE t (i int)")
+        with opened.transaction():
+            opened.script("CREATE TABLE t (i int)")
+
+
 def test_a_transaction_within_another_can_be_undone_alone(pg):
     with pg.vault() as opened, opened.transaction():
         opened.script("CREATE TABLE kept (i int)")
