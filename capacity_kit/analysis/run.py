@@ -120,6 +120,19 @@ def analyse(
         yield Analysed(moment, records, recorded, done, total, left)
 
 
+def runway(record: Record, share: str, level: str = "capacity") -> int | None:
+    """Days until a record's resource reaches a level: ``p10``, ``p50`` or ``p90``; None where it is not expected to."""
+    days: int | None = record.get("model_parameters", {}).get("runway", {}).get(level, {}).get(share)
+    return days
+
+
+def urgency(record: Record) -> tuple[float, ...]:
+    """What sorts the most urgent record first: what is full first, then what is nearest to a level."""
+    days = [runway(record, share) for share in ("p50", "p10")] + [runway(record, "p50", "warning")]
+    share = record["current_usage"] / (record["current_capacity"] or float("inf"))
+    return (*(float("inf") if d is None else float(d) for d in days), -share)
+
+
 def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:
     """The scope's resources, so many at a time, each time those after the last."""
     after = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -110,3 +112,16 @@ def chunk():
         return Chunk(AS_OF, tuple(resources), tuple(times), tuple(values))
 
     return made
+
+
+@pytest.fixture(scope="session")
+def dask_cluster():
+    """The map over a Dask cluster, where Dask is installed."""
+    if importlib.util.find_spec("distributed") is None:
+        hint = "Dask is missing; pip install 'capacity-kit[dask]'"
+        if os.environ.get("CAPACITY_NO_SKIP") == "1":
+            pytest.fail(f"{hint} (CAPACITY_NO_SKIP=1 allows no skip)", pytrace=False)
+        pytest.skip(hint)
+    from capacity_kit.analysis.dask import cluster
+
+    return cluster

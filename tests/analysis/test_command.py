@@ -1,0 +1,94 @@
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from capacity_kit import cli, errors
+
+COUNT = "SELECT count(*) FROM capacity_planning.capacity_forecast_s WHERE method = %s"
+
+
+@pytest.fixture
+def run(capsys):
+    """Run capacity analyze; gives its exit code, what it printed, and what it said on stderr."""
+
+    def run(database, *arguments):
+        code = cli.main(["analyze", "--dsn", database.dsn, "--as-of", "2026-11-01", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_the_engine_analyses_and_tells_the_most_urgent_first(own, run):
+    code, out, _ = run(own, "--engine", "local")
+    assert code == errors.OK
+    assert "40 resources as of 2026-11-01T00:00:00+00:00: 40 new forecasts, 0 as before." in out
+    assert own.rows(COUNT, "ENGINE") == [(40,)]
+    assert own.rows(COUNT, "SQL") == [(0,)]
+    code, _, err = run(own, "--engine", "local")
+    assert code == errors.ERROR
+    assert "recorded for that time already" in err
+
+
+def test_workers_and_clusters_find_what_one_process_finds(many, run, dask_cluster):
+    found = []
+    for how in (["local"], ["local", "--workers", "2"], ["dask"]):
+        code, out, _ = run(many, "--engine", *how, "--dry-run", "--json")
+        assert code == errors.OK
+        found.append(json.loads(out))
+    assert len(found[0]) == 40
+    assert found[0] == found[1] == found[2]
+    assert many.rows(COUNT, "ENGINE") == [(0,)]
+
+
+def test_a_dry_run_of_the_databases_own_analysis_records_nothing(own, run):
+    code, out, _ = run(own, "--dry-run", "--json")
+    assert code == errors.OK
+    assert len(json.loads(out)) == 40
+    assert own.rows(COUNT, "SQL") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--workers", "2"),
+        ("--engine", "local", "--scheduler", "tcp://host:8786"),
+        ("--engine", "local", "--history"),
+        ("--history", "--dry-run"),
+        ("--thresholds", "--dry-run"),
+        ("--engine", "abacus"),
+        ("--engine", "local", "--workers", "0"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(many, run, arguments):
+    code, out, err = run(many, *arguments)
+    assert code == errors.USAGE
+    assert err
+    assert not out
+
+
+def test_only_the_most_urgent_are_shown(own, run, monkeypatch):
+    monkeypatch.setattr(cli, "_SHOWN", 3)
+    code, out, _ = run(own, "--engine", "local", "--dry-run")
+    assert code == errors.OK
+    assert out.count("STORAGE data") == 3
+    assert "nothing recorded; shown are the 3 most urgent" in out
+
+
+def test_an_interrupted_run_says_how_to_go_on(fill, server18):
+    database = server18.create("deployed")
+    fill(database, 2000, 200)
+    command = [sys.executable, "-m", "capacity_kit", "analyze", "--engine", "local", "--dsn", database.dsn]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            while database.rows(COUNT, "ENGINE")[0][0] < 512:
+                assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
+        assert "of 2,000 resources are done; the same command with --as-of 20" in err
+        assert "Traceback" not in err
+    finally:
+        database.drop()
