@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CAPACITY := $(BIN)/capacity
+SPARK := .capacity/spark/bin
 
 # The demo's server and the notebooks' one live in the checkout; neither is the user's own.
 DEMO := CAPACITY_HOME=$(CURDIR)/.capacity/demo
@@ -13,10 +14,10 @@ OWN := env -u CAPACITY_DSN -u PGSERVICE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGD
 # Jupyter wants to be told that running as root is meant.
 ROOT_MAY := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help venv demo test lab lint format bench notebooks lock clean
+.PHONY: help venv demo test test-spark lab lint format bench notebooks lock clean
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.built  ## build .venv, unless it is up to date
 
@@ -43,6 +44,12 @@ demo: venv  ## a private server, thirteen simulated months, this host measured, 
 
 test: venv  ## every test; says what it skipped and how to install what is missing
 	$(BIN)/pytest -n 2 --dist loadscope
+
+test-spark: venv  ## the map on Spark, in an environment of its own; needs Java 17 or newer
+	@test -x $(SPARK)/python || $(PYTHON) -m venv $(SPARK:/bin=)
+	$(SPARK)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock pyspark==4.3.0
+	$(SPARK)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	CAPACITY_NO_SKIP=1 $(SPARK)/python -m pytest tests/analysis/test_spark.py
 
 lab: venv  ## JupyterLab on the demo's database
 	@export $(DEMO); $(OWN) $(CAPACITY) up > /dev/null && $(OWN) $(BIN)/jupyter lab $(ROOT_MAY) notebooks

@@ -52,6 +52,7 @@ class Engine(StrEnum):
     SQL = "sql"
     LOCAL = "local"
     DASK = "dask"
+    SPARK = "spark"
 
 
 def _moment(text: str) -> datetime:
@@ -392,14 +393,15 @@ def analyze(
     engine: Annotated[
         Engine,
         typer.Option(
-            help="sql: the database's own analysis. local, dask: the growth engine, here or on a cluster."
+            help="sql: the database's own analysis. The others: the growth engine, here or on a cluster."
         ),
     ] = Engine.SQL,
     workers: Annotated[int, typer.Option(min=1, help="Processes that the growth engine works in.")] = 1,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            show_default=False, help="Address of a Dask scheduler, instead of --workers of its own."
+            show_default=False,
+            help="Address of a Dask scheduler or a Spark master, instead of --workers here.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -410,10 +412,10 @@ def analyze(
     """Analyse growth and record forecasts: how fast each resource grows, and when it is full."""
     if engine is Engine.SQL and (workers != 1 or scheduler):
         raise CapacityError(
-            "The database's own analysis has no workers", "Say --engine local or dask.", USAGE
+            "The database's own analysis has no workers", "Say --engine local, dask or spark.", USAGE
         )
-    if scheduler and engine is not Engine.DASK:
-        raise CapacityError("--scheduler is Dask's", "Say --engine dask.", USAGE)
+    if scheduler and engine is Engine.LOCAL:
+        raise CapacityError("--scheduler is of a cluster", "Say --engine dask or spark.", USAGE)
     if (history and (dry_run or engine is not Engine.SQL)) or (thresholds and dry_run):
         raise CapacityError(
             "--history and --thresholds record what --engine sql finds", "Leave out one of them.", USAGE
@@ -472,6 +474,10 @@ def _over(
         from capacity_kit.analysis import dask
 
         return dask.cluster(count, scheduler)
+    if engine is Engine.SPARK:
+        from capacity_kit.analysis import spark
+
+        return spark.session(count, scheduler)
     from capacity_kit.analysis import local
 
     return local.workers(count)

@@ -2,6 +2,6 @@
 
 - `chunks`: what travels: some resources and their measurements;
 - `work`: the one function that a worker runs, a chunk in, a record a resource out;
-- `local`, `dask`: where it runs; each a :data:`~capacity_kit.analysis.local.Map`;
+- `local`, `dask`, `spark`: where it runs; each a :data:`~capacity_kit.analysis.local.Map`;
 - `run`: reads chunks, has them worked on, records them.
 """

@@ -11,6 +11,9 @@ import pytest
 
 from capacity_kit.analysis.chunks import Chunk, Resource
 
+# Spark has an environment of its own, and its test with it: make test-spark.
+collect_ignore = [] if importlib.util.find_spec("pyspark") else ["test_spark.py"]
+
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
 TENANTS = """

@@ -92,3 +92,16 @@ def test_an_interrupted_run_says_how_to_go_on(fill, server18):
         assert "Traceback" not in err
     finally:
         database.drop()
+
+
+@pytest.mark.parametrize(("engine", "library"), [("dask", "distributed"), ("spark", "pyspark")])
+def test_a_cluster_that_is_not_installed_is_said(many, engine, library):
+    program = (
+        f"import sys; sys.modules[{library!r}] = None; from capacity_kit import cli; "
+        f"sys.exit(cli.main(['analyze', '--dsn', {many.dsn!r}, '--engine', {engine!r}, '--dry-run']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == errors.ERROR
+    assert "is not installed" in done.stderr
+    assert f"capacity-kit[{engine}]" in done.stderr
+    assert done.stderr.count("\n") == 1
