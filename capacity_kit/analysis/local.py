@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -51,8 +52,13 @@ def in_process(chunks: Iterable[Chunk]) -> Iterator[Done]:
         yield chunk, analyse(chunk)
 
 
-def _end_with_parent() -> None:
-    """Have a worker end when the process that it works for is killed, and so cannot tell it."""
+def _begin() -> None:
+    """Have a worker end with the process that it works for, and by that alone.
+
+    An interruption by keyboard reaches all processes, and it is the first one's to answer; killed, it cannot tell the
+    others any more.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -87,9 +93,7 @@ def workers(count: int) -> Iterator[Map]:
     kept = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        with ProcessPoolExecutor(
-            count, multiprocessing.get_context("spawn"), initializer=_end_with_parent
-        ) as pool:
+        with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
 
             def over(chunks: Iterable[Chunk]) -> Iterator[Done]:
                 return windowed(lambda chunk: pool.submit(analyse, chunk), chunks, count * (1 + AHEAD))

@@ -21,8 +21,8 @@ from capacity_kit.errors import CapacityError
 from capacity_kit.vault import ALL, SYSTEM, Vault, forecasts
 from capacity_kit.vault.forecasts import Recorded
 
-SIZE: Final = 256
-"""Resources in a chunk: the engine gains nothing from more at once."""
+SIZE: Final = 512
+"""Resources in a chunk: enough that many are equally long, which the engine works on together."""
 
 DAYS: Final = 730
 """How far back a forecast looks: two years show a yearly cycle, and what is older misleads as often as it helps."""

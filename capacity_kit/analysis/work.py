@@ -57,7 +57,8 @@ def analyse(chunk: Chunk) -> list[Record]:
         One a resource in the chunk's order, its keys named after the columns of growth_pattern_s and
         capacity_forecast_s that they fill; plain numbers, strings, lists and dicts only.
     """
-    histories = [daily(r, t, v) for r, t, v in zip(chunk.resources, chunk.times, chunk.values, strict=True)]
+    days = [daily(r, t, v) for r, t, v in zip(chunk.resources, chunk.times, chunk.values, strict=True)]
+    histories = [history[history.size - in_step(history.size) :] for history in days]
     enough = [h if h.size >= SHORTEST else h[:0] for h in histories]
     said = growth.forecast(enough, HORIZON, WEEK)
     tested = _tested(enough)
@@ -103,12 +104,27 @@ def is_fluctuating(resource: Resource) -> bool:
     return resource.resource_type in FLUCTUATING or resource.unit.endswith("/s")
 
 
+def in_step(days: int) -> int:
+    """How many of a record's newest days are used: all, or a sixteenth less where that makes it as long as others.
+
+    The engine works on equally long records together, many times faster than on each alone.
+    """
+    step = 1 if days < 16 * WEEK else WEEK
+    while step >= WEEK and 2 * step * 16 <= days:
+        step *= 2
+    return days - days % step
+
+
 def origins(days: int) -> Ints:
-    """From which days of a record it is backtested: evenly between its first third and 30 days before its end."""
+    """From which days of a record it is backtested: evenly between its first third and 30 days before its end.
+
+    What lies before each is again as long as before others.
+    """
     first, last = max(SHORTEST - 1, days // 3), days - 1 - 30
     if last < first:
         return np.empty(0, np.int64)
-    return np.unique(np.linspace(first, last, min(ORIGINS, 1 + (last - first) // 3)).astype(np.int64))
+    evenly = np.linspace(first, last, min(ORIGINS, 1 + (last - first) // 3)).astype(np.int64)
+    return np.unique([in_step(int(o) + 1) - 1 for o in evenly])
 
 
 def _tested(histories: Sequence[Floats]) -> Backtest:

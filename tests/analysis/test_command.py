@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,18 +79,25 @@ def test_only_the_most_urgent_are_shown(own, run, monkeypatch):
     assert "nothing recorded; shown are the 3 most urgent" in out
 
 
-def test_an_interrupted_run_says_how_to_go_on(fill, server18):
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupted_run_says_how_to_go_on(fill, server18, workers):
     database = server18.create("deployed")
-    fill(database, 2000, 200)
-    command = [sys.executable, "-m", "capacity_kit", "analyze", "--engine", "local", "--dsn", database.dsn]
+    fill(database, 2500, 100)
+    command = [sys.executable, "-m", "capacity_kit", "analyze", "--engine", "local", "--workers", workers]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-            while database.rows(COUNT, "ENGINE")[0][0] < 512:
+        with subprocess.Popen([*command, "--dsn", database.dsn], **pipes, start_new_session=True) as running:
+            while database.rows(COUNT, "ENGINE")[0][0] < 1024:
                 assert running.poll() is None
-            running.send_signal(signal.SIGINT)
+            os.killpg(running.pid, signal.SIGINT)
             _, err = running.communicate(timeout=60)
-        assert "of 2,000 resources are done; the same command with --as-of 20" in err
-        assert "Traceback" not in err
+        assert "of 2,500 resources are done; the same command with --as-of 20" in err
+        assert err.count("\n") == 2
+        as_of = err.partition("--as-of ")[2].split()[0]
+        recorded = database.rows(COUNT, "ENGINE")[0][0]
+        again = subprocess.run([*command, "--dsn", database.dsn, "--as-of", as_of], **pipes, check=True)
+        assert f"{2500 - recorded:,} resources as of" in again.stdout
     finally:
         database.drop()
 
