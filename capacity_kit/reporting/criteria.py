@@ -78,28 +78,42 @@ def response_time(minutes: float) -> Criterion:
 
 
 def coverage(found: pd.DataFrame) -> Criterion:
-    """Share of tenants' resource types with a threshold that are freshly measured: the query ``report_coverage``."""
+    """Share of tenants' resource types with a threshold that can be judged: the query ``report_coverage``."""
     if found.empty:
         return Criterion("Coverage", units.DASH, "100 %", None, "There is no active threshold.")
     covered = int(found["is_covered"].sum())
     gaps = found[~found["is_covered"]]
-    kinds = sorted({units.title(str(kind)) for kind in gaps["resource_type"]})
-    how = f"{covered} of {len(found)} tenants' resource types with an active threshold are freshly measured."
-    if kinds:
-        how += f" Missing for some: {', '.join(kinds)}."
+    missing = sorted(
+        {f"{units.title(str(row['resource_type']))} ({row['reason']})" for _, row in gaps.iterrows()}
+    )
+    how = (
+        f"{covered} of {len(found)} tenants' resource types with an active threshold are freshly measured, "
+        "against a known capacity."
+    )
+    if missing:
+        how += f" Missing for some: {', '.join(missing)}."
+    if (gaps["reason"] == "capacity unknown").any():
+        how += " A threshold on an unknown capacity can never fire."
     return Criterion(
         "Coverage", units.percent(100 * covered / len(found)), "100 %", covered == len(found), how
     )
 
 
-def automation(measurements: int, imported: int) -> Criterion:
-    """Share of the last month's measurements that came without anybody importing a file."""
+def automation(month: pd.Series[Any]) -> Criterion:
+    """Share of the last month's measurements that came without anybody importing a file: the query ``report_month``."""
     name, target = "Automation", "≥ 95 %"
+    measurements, imported, simulated = (int(month[n]) for n in ("measurements", "imported", "simulated"))
     if not measurements:
-        return Criterion(name, units.DASH, target, None, "Nothing was measured in the last month.")
+        aside = f": its {simulated:,} simulated measurements say nothing of it" if simulated else ""
+        return Criterion(name, units.DASH, target, None, f"Nothing was measured in the last month{aside}.")
     own = measurements - imported
     share = 100 * own / measurements
-    how = f"{own:,} of the last month's {measurements:,} measurements came without anybody importing a file."
+    how = (
+        f"{own:,} of the last month's {measurements:,} measurements came without anybody importing a file. "
+        "It counts measurements, not tasks."
+    )
+    if simulated:
+        how += f" {simulated:,} simulated ones are left out."
     return Criterion(name, units.percent(share), target, share >= AUTOMATION, how)
 
 

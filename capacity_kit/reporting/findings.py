@@ -252,7 +252,7 @@ def criteria(
         guide.alert_effectiveness(replayed.total, minimum),
         guide.response_time(month["response_minutes"]),
         guide.coverage(coverage),
-        guide.automation(int(month["measurements"]), int(month["imported"])),
+        guide.automation(month),
         guide.proactive_planning(leads),
     ]
 

@@ -28,6 +28,10 @@ _WORDS: Final = {
 }
 
 
+class TooLittleError(ValueError):
+    """A whole number below 1: every one that a notebook takes counts days, hours, rows or cases."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One line of a notebook's parameters cell: ``days: int = 30  # days of history to fit``.
@@ -57,7 +61,7 @@ class Parameter:
         Raises
         ------
         ValueError
-            If it cannot be.
+            If it cannot be; `TooLittleError` where it is a whole number below 1.
         """
         if given is None or (self.optional and isinstance(given, str) and given.lower() in ("none", "")):
             if self.optional:
@@ -73,6 +77,8 @@ class Parameter:
             value: Value = self.type(given)
             if isinstance(value, float) and value - value != 0:
                 raise ValueError  # NaN and infinity are no settings
+            if isinstance(value, int) and value < 1:
+                raise TooLittleError(f"at least 1, not {value}")
             return value
         raise ValueError
 
@@ -136,7 +142,7 @@ def checked(name: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
     Raises
     ------
     CapacityError
-        For a name that the notebook does not have or a value of another type; it names the legal ones.
+        For an unknown name, a value of another type or a whole number below 1; it names the legal ones.
     """
     by_name = {p.name: p for p in parameters}
     legal = ", ".join(f"{p.name} ({p.annotation})" for p in parameters)
@@ -146,6 +152,8 @@ def checked(name: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
             raise CapacityError(f"{name} has no parameter {key!r}", f"It takes {legal}.", USAGE)
         try:
             values[key] = by_name[key].read(value)
+        except TooLittleError as error:
+            raise CapacityError(f"{name}: {key} must be {error}", f"It takes {legal}.", USAGE) from None
         except (ValueError, KeyError):
             raise CapacityError(
                 f"{name}: {key} must be {by_name[key].annotation}, not {value!r}", f"It takes {legal}.", USAGE

@@ -78,7 +78,7 @@ _FOR_A_PERSON: Final = {
 }
 
 
-def checklist(verified: list[Item], tried: list[Item], fired: pd.DataFrame, rated: bool) -> list[Item]:
+def checklist(verified: list[Item], tried: list[Item], fired: pd.DataFrame) -> list[Item]:
     """The guide's final verification checklist, answered from what was found.
 
     Parameters
@@ -87,8 +87,6 @@ def checklist(verified: list[Item], tried: list[Item], fired: pd.DataFrame, rate
         The verification list, and the routines.
     fired : DataFrame
         From `breaches`; empty when they were not rehearsed.
-    rated : bool
-        Whether any threshold's rates are known.
     """
     by_name = {item.item: item for item in [*verified, *tried]}
 
@@ -110,23 +108,24 @@ def checklist(verified: list[Item], tried: list[Item], fired: pd.DataFrame, rate
         worst("Initial data populated", "forecasts", "thresholds"),
         worst("Dashboard views accessible", "views"),
         worst("Automated monitoring configured", "measurements"),
-        _tuned(fired, rated),
+        _tuned(fired),
         *(Item(name, "for a person", "no query can tell", to_do) for name, to_do in _FOR_A_PERSON.items()),
     ]
 
 
-def _tuned(fired: pd.DataFrame, rated: bool) -> Item:
+def _tuned(fired: pd.DataFrame) -> Item:
     title = "Alert thresholds tuned"
     silent = int((fired["verdict"] == "did not fire").sum()) if len(fired) else 0
     if silent:
         return Item(
             title, "failed", f"{silent} of {len(fired)} thresholds did not fire", "See the rehearsal below."
         )
-    if not rated:
-        return Item(
-            title, "attention", "no false positive rate is recorded yet", "Read the threshold tuning report."
-        )
-    return Item(title, "ok", "rates are recorded")
+    return Item(
+        title,
+        "for a person",
+        "no query can tell",
+        "Read the threshold tuning report: it replays each threshold over the history.",
+    )
 
 
 def listed(items: list[Item]) -> pd.DataFrame:

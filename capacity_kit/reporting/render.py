@@ -27,7 +27,7 @@ _TAGS: Final = frozenset([
     "ul",
 ])
 _ATTRIBUTES: Final = frozenset([
-    "abbr", "aria-label", "class", "colspan", "id", "role", "rowspan", "scope", "tabindex", "title",
+    "abbr", "aria-label", "class", "colspan", "data-label", "id", "role", "rowspan", "scope", "tabindex", "title",
 ])
 # fmt: on
 _PRIORITY: Final = [MIME, "image/png", "text/html", "text/markdown", "text/plain"]

@@ -41,6 +41,9 @@ _MOODS: Final = {
     "not decided": "unknown",
 }
 
+_LEFT: Final = ' style="text-align:left"'
+"""Jupyter aligns every cell to the right. A report has its own style sheet, and this does not reach it."""
+
 _LONG: Final = 36
 """Characters from which on a cell keeps some width on a narrow screen."""
 
@@ -98,11 +101,11 @@ def table(
     shown = frame.head(top)
     rest = len(frame) - len(shown)
     more = f"{rest} more {'rows are' if rest > 1 else 'row is'} not shown." if rest else ""
-    side = {name: ' class="figure"' if name in figures else "" for name in columns}
+    side = {name: ' class="figure"' if name in figures else _LEFT for name in columns}
     head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
     rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
     body = "".join(
-        "<tr>" + "".join(_td(t, n in figures, n in verdicts) for n, t in row.items()) + "</tr>"
+        "<tr>" + "".join(_td(t, columns[n], n in figures, n in verdicts) for n, t in row.items()) + "</tr>"
         for row in rows
     )
     note = f'<p class="more">{more}</p>' if more else ""
@@ -124,12 +127,13 @@ def _cell(value: Any) -> str:
     )
 
 
-def _td(text: str, figure: bool, verdict: bool) -> str:
+def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
+    label = f' data-label="{escape(heading)}"'
     if verdict:
         mood = _MOODS.get(text.lower(), "neutral")
-        return f'<td><span class="mark {mood}">{escape(text)}</span></td>'
-    kind = ' class="figure"' if figure else ' class="long"' if len(text) > _LONG else ""
-    return f"<td{kind}>{escape(text)}</td>"
+        return f'<td{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
+    kind = ' class="figure"' if figure else (' class="long"' if len(text) > _LONG else "") + _LEFT
+    return f"<td{label}{kind}>{escape(text)}</td>"
 
 
 def figure(plot: Plot, caption: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,16 @@ from typing import Any, Final
 from capacity_kit.errors import CapacityError
 
 _UNFINISHED: Final = ".unfinished-"
+_ADVICE: Final = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some space there: your quota is used up",
+    errno.EACCES: "You may not write there: ask for the permission",
+    errno.EPERM: "You may not write there: ask for the permission",
+    errno.EROFS: "That file system is read only: mount it for writing",
+    errno.ENOENT: "A folder on that path does not exist: make it",
+    errno.ENOTDIR: "A part of that path is a file, not a folder: move it away",
+}
+"""What to do about a site that cannot be written, by what the system says of it."""
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$")
 
 
@@ -127,7 +138,9 @@ def _explained(site: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        known = _ADVICE.get(error.errno or 0)
+        advice = f"{known}, or choose another folder with" if known else "Choose another folder with"
         raise CapacityError(
             f"The report cannot be written to {site}: {error.strerror or error}",
-            "Free some space there or choose another folder with CAPACITY_SITE; nothing was published.",
+            f"{advice} CAPACITY_SITE; nothing was published.",
         ) from error

@@ -34,7 +34,7 @@ def named(row: Row) -> str:
 
 
 def standing(resources: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """Where each resource stands: usage, capacity, utilization, status, age of the measurement."""
+    """Where each resource stands: usage, capacity, utilization, peak, status, age of the measurement."""
     return _words(
         resources,
         {
@@ -45,6 +45,7 @@ def standing(resources: pd.DataFrame, timezone: str) -> pd.DataFrame:
                 "not known" if units.missing(r["capacity"]) else units.quantity(r["capacity"], r["unit"])
             ),
             "Used": lambda r: units.percent(r["utilization"]),
+            "Peak, 30 days": lambda r: units.quantity(r["peak"], r["unit"]),
             "Status": lambda r: "stale" if r["is_stale"] else r["status"],
             "Measured": lambda r: units.at(r["measured_at"], timezone),
         },
@@ -174,6 +175,8 @@ def span(length: Any) -> str:
     if units.missing(length):
         return units.DASH
     hours = pd.Timedelta(length) / pd.Timedelta(hours=1)
+    if hours < 1 / 60:
+        return f"{units.number(3600 * hours)} s"
     if hours < 1:
         return f"{units.number(60 * hours)} min"
     return f"{units.number(hours)} h" if hours < 48 else f"{units.number(hours / 24)} days"

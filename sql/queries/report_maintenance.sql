@@ -1,6 +1,6 @@
--- What the guide's daily, weekly and monthly maintenance would find to do at :as_of.
+-- What the guide's daily, weekly and monthly maintenance would find to do at :as_of; what was only simulated is nobody's to clean up.
 SELECT (SELECT count(*) FROM capacity_planning.resource_utilization_s s
-        WHERE s.measurement_timestamp < CAST(:as_of AS timestamptz) - interval '90 days'
+        WHERE s.measurement_timestamp < CAST(:as_of AS timestamptz) - interval '90 days' AND s.record_source <> 'SIMULATION'
           AND (:scope = 'ALL' OR capacity_ops.tenant_key(s.tenant_hk) = :scope)) AS old_measurements,
        (SELECT count(*) FROM capacity_planning.capacity_forecast_s f
         WHERE f.forecast_timestamp < CAST(:as_of AS timestamptz) - interval '6 months'

@@ -138,6 +138,35 @@ def test_a_report_is_readable(published, open_page, name, size):
         assert caption.inner_text().strip()
 
 
+NARROW = {"width": 390, "height": 844}
+
+CUT_OFF = """() => [
+  ...document.querySelectorAll('.table, .table td, .table caption, .picture, .picture img')
+].filter(e => {
+  const box = e.getBoundingClientRect();
+  return box.width && (box.right > innerWidth + 1 || box.left < -1 || e.scrollWidth > e.clientWidth + 1);
+}).map(e => e.className + ' ' + e.textContent.slice(0, 40))"""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_nothing_is_hidden_sideways_on_a_phone(published, open_page, name):
+    for path in (published[1][name].page, published[0] / "index.html"):
+        page = open_page(path, "phone")
+        for size in (NARROW, {"width": 320, "height": 640}):
+            page.set_viewport_size(size)
+            assert page.evaluate(CUT_OFF) == []
+        label = "e => getComputedStyle(e, '::before').content"
+        for cell in page.locator("tbody tr").first.locator("td:not(:empty)").all():
+            assert cell.evaluate(label) == f'"{cell.get_attribute("data-label")}"'
+
+
+def test_on_a_desk_a_table_is_a_table(published, open_page):
+    page = open_page(published[1]["growth_analysis"].page)
+    cell = page.locator("tbody td").first
+    assert cell.evaluate("e => getComputedStyle(e).display") == "table-cell"
+    assert cell.evaluate("e => getComputedStyle(e, '::before').content") == "none"
+
+
 def test_a_report_has_figures_and_stays_small(published):
     html = published[1]["growth_analysis"].page.read_text()
     assert html.count("<img ") == 7

@@ -84,6 +84,15 @@ def test_an_ill_typed_value_is_refused_in_one_line_that_names_the_legal_ones(dec
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("given", [0, -1, "0", "-30"])
+def test_a_number_of_days_or_rows_is_at_least_one(declared, given):
+    with pytest.raises(CapacityError) as refused:
+        parameters.checked("growth", declared, {"days": given})
+    assert refused.value.exit_code == USAGE
+    assert refused.value.message == f"growth: days must be at least 1, not {int(given)}"
+    assert "\n" not in str(refused.value)
+
+
 def test_an_unknown_name_is_refused(declared):
     with pytest.raises(CapacityError, match="no parameter 'tenat'") as refused:
         parameters.checked("growth", declared, {"tenat": "harbour"})

@@ -64,6 +64,28 @@ def test_markdown_is_escaped_and_its_links_lead_nowhere():
     assert ">out</a>" in html
 
 
+def test_a_cell_keeps_the_name_of_its_column():
+    html = page(
+        shown(
+            {
+                "data": {
+                    "text/html": f"<table><tr><td data-label='Status &lt;b&gt;' data-x='{EVIL}'>x</td></tr></table>"
+                }
+            }
+        )
+    )
+    cell = BeautifulSoup(html, "html.parser").select_one("main td")
+    assert cell.attrs == {"data-label": "Status <b>"}
+
+
+def test_every_cell_of_the_page_says_its_column():
+    html = page(parameters={"days": 30})
+    for table in BeautifulSoup(html, "html.parser").find_all("table"):
+        heads = [th.text for th in table.find_all("th")]
+        for row in table.select("tbody tr"):
+            assert [td["data-label"] for td in row.find_all("td")] == heads
+
+
 def test_names_are_escaped_in_every_part_of_the_header():
     failure = Failure(EVIL, 3, EVIL, EVIL)
     facts = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import index, site
@@ -109,6 +112,17 @@ def test_the_newest_report_comes_first_and_alone_asks_for_attention(tmp_path):
     assert html.index("All is well again.") < html.index("Old trouble.")
 
 
+def test_on_the_index_a_reports_name_leads_to_it_and_every_cell_is_labelled(tmp_path):
+    publish(tmp_path, found(verdict="at risk", headline="Trouble."))
+    page = BeautifulSoup((tmp_path / "index.html").read_text(), "html.parser")
+    rows = page.select("tbody tr")
+    assert len(rows) == 2, "among those that need attention, and under its notebook"
+    for row in rows:
+        assert row.td.a["href"].startswith("growth_analysis/harbour/")
+        table = row.find_parent("table")
+        assert [td["data-label"] for td in row.find_all("td")] == [th.text for th in table.find_all("th")]
+
+
 def test_publishing_again_replaces(tmp_path):
     folder = publish(tmp_path, found())
     assert publish(tmp_path, found(headline="New.")) == folder
@@ -159,6 +173,25 @@ def test_a_disk_without_room_is_told_in_one_line_and_nothing_is_published(tmp_pa
     assert "cannot be written" in done.stdout
     assert done.stdout.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Free some space"),
+        (errno.EACCES, "may not write"),
+        (errno.EROFS, "read only"),
+        (errno.ENOENT, "does not exist"),
+        (errno.EIO, "Choose another folder"),
+    ],
+)
+def test_the_advice_fits_what_went_wrong(tmp_path, number, advice):
+    with pytest.raises(CapacityError) as refused, site.locked(tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert advice in refused.value.hint
+    assert ("Free some space" in refused.value.hint) == (number in (errno.ENOSPC, errno.EDQUOT))
+    assert "CAPACITY_SITE" in refused.value.hint
 
 
 def test_a_site_that_cannot_be_made_is_told_in_one_line(tmp_path):
