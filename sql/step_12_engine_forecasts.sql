@@ -152,7 +152,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) IS
-    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording.';
+    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest. A trend is real when the middle half of the fourth week ahead leaves out the present level and a year of it is 1 % of that; pattern_type with a trend: DECREASING, SLOW_GROWTH (under 0.1 % of the level a day), EXPONENTIAL (compound growth has half of the weight), else LINEAR; without: SEASONAL (cycles have half of the weight and swing by 2 % of the level), IRREGULAR (half of the days a week ahead lie 20 % of the level or more apart from the middle), else STABLE.';
 
 -- A method that nobody runs any more does not win by what it once was: both must be of about the same time.
 CREATE OR REPLACE VIEW capacity_ops.better_forecast AS

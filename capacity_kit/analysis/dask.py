@@ -76,7 +76,10 @@ def _client(count: int, address: str | None) -> Iterator[Client]:
         return
     with (
         LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
         ) as own,
         Client(own, set_as_default=False) as client,
     ):

@@ -173,47 +173,37 @@ class _Trend:
         return (1 + self.ratio) ** days - 1 if self.pattern == "EXPONENTIAL" else self.ratio * days
 
 
-def _trend(history: Floats, said: growth.Forecast, i: int) -> _Trend:
-    """Four weeks ahead against the last week: whole weeks, so that a weekly cycle cancels."""
-    start = max(int(said.regime_start[i]), history.size - WEEK)
-    recent = history[start:][np.isfinite(history[start:])]
-    now = float(recent.mean()) if recent.size else float(said.last[i])
-    ago = (history.size - 1 - start) / 2  # days since the middle of that week
-    later = said.quantiles[i, 28 - WEEK : 28].mean(axis=0)
-    apart = 28 - (WEEK - 1) / 2 + ago
+def _trend(days: int, said: growth.Forecast, i: int) -> _Trend:
+    """The fourth week ahead against the first: whole weeks, so that a weekly cycle cancels."""
+    first = float(said.quantiles[i, :WEEK, MEDIAN].mean())
+    later = said.quantiles[i, 3 * WEEK : 4 * WEEK].mean(axis=0)
+    apart, ahead = 3 * WEEK, (WEEK + 1) / 2  # days between them, and from now to the middle of the first
     weights = dict(zip(said.models, said.weights[i], strict=True))
-    compounds = weights["compound growth"] >= 0.5 and now > 0 and later[MEDIAN] > 0
-    per_day = (later[MEDIAN] - now) / apart
-    growing = (later[MEDIAN] / now) ** (1 / apart) - 1 if compounds else 0.0
-    level = now * (1 + growing) ** ago if compounds else now + per_day * ago
-    real = (later[2] > now or later[4] < now) and abs(per_day) * 365 >= REAL * abs(level)
+    compounds = weights["compound growth"] >= 0.5 and first > 0 and later[MEDIAN] > 0
     if compounds:
+        growing = (later[MEDIAN] / first) ** (1 / apart) - 1
+        level = first / (1 + growing) ** ahead
         per_day = level * growing
-    elif not real:
-        per_day, level = 0.0, now
+    else:
+        per_day = (later[MEDIAN] - first) / apart
+        level = max(0.0, first - per_day * ahead)
+    real = (later[2] > level or later[4] < level) and abs(per_day) * 365 >= REAL * level
+    if not real:
+        per_day, level = 0.0, first
     ratio = per_day / level if level > 0 else float("nan")
     week = said.quantiles[i, :WEEK, MEDIAN]
     swing = float(np.ptp(week - per_day * np.arange(WEEK))) / 2 / level if level > 0 else 0.0
     cyclic = bool(sum(weights[name] for name in weights if "cycle" in name) >= 0.5 and 2 * swing >= SWING)
     spread = float(said.quantiles[i, WEEK - 1, 4] - said.quantiles[i, WEEK - 1, 2]) / 2
-    if real:
-        direction = "INCREASING" if per_day > 0 else "DECREASING"
-        pattern = (
-            "DECREASING"
-            if per_day < 0
-            else "SLOW_GROWTH"
-            if ratio < SLOW
-            else "EXPONENTIAL"
-            if compounds
-            else "LINEAR"
-        )
-    else:
+    if not real:
         direction = "STABLE"
         pattern = "SEASONAL" if cyclic else "IRREGULAR" if spread > NOISE * level else "STABLE"
-        ratio = ratio if level == 0 else 0.0
-        per_day = 0.0
-    seen = any("cycle" in name for name in said.models) and history.size >= 4 * WEEK
-    return _Trend(level, ratio, per_day, pattern, direction, cyclic if seen else None, swing)
+    elif per_day < 0:
+        direction = pattern = "DECREASING"
+    else:
+        direction = "INCREASING"
+        pattern = "SLOW_GROWTH" if ratio < SLOW else "EXPONENTIAL" if compounds else "LINEAR"
+    return _Trend(level, ratio, per_day, pattern, direction, cyclic if days >= 4 * WEEK else None, swing)
 
 
 def _record(
@@ -258,7 +248,7 @@ def _outlook(
 ) -> Record:
     """What only a resource with a forecast has."""
     resource = chunk.resources[i]
-    trend = _trend(history, said, i)
+    trend = _trend(history.size, said, i)
     own = tested.of(i)
     errors = {days: _error(own, history, days) for days in (7, 30, 90)}
     accuracy = {days: None if e is None else _plain(max(0.0, 100 - e), 6) for days, e in errors.items()}

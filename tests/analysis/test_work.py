@@ -35,6 +35,16 @@ def test_series_whose_answer_is_known(chunk, name, usage, pattern, days, rate, i
         assert days[0] <= found["time_to_capacity_days"] <= days[1]
 
 
+def test_a_level_that_a_forecast_returns_to_is_no_trend(chunk):
+    """The last week stands out; what comes is the usual again, at once."""
+    rng = np.random.default_rng(5)
+    usage = 50e9 + rng.normal(0, 1e9, 200)
+    usage[-7:] += 5e9
+    (found,) = analyse(chunk((np.arange(200)[::-1], usage)))
+    assert found["trend_direction"] == "STABLE"
+    assert found["growth_rate_percentage"] == 0
+
+
 def test_a_cleanup_is_told_with_its_date(chunk):
     (found,) = analyse(chunk((60 - T, TRUTH[4][1])))
     assert found["pattern_breaks_detected"] == 1
