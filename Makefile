@@ -84,5 +84,5 @@ lock: venv  ## write the versions in .venv into requirements.lock
 clean:  ## stop the demo's server and remove all that was made, but .venv
 	@for home in demo seeded; do \
 	  if test -d .capacity/$$home; then CAPACITY_HOME=$(CURDIR)/.capacity/$$home $(OWN) $(CAPACITY) down; fi; done
-	rm -rf .capacity reports/site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .capacity reports/site notebooks/.ipynb_checkpoints build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find capacity_kit tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

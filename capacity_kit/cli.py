@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import heapq
 import re
+import shlex
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,10 @@ app.add_typer(imports, name="import")
 
 _SHOWN = 50
 """Resources that a table shows at most: thousands are for --json."""
+
+
+_NO_CAPACITY = "capacity unknown"
+"""The reason that evaluate_capacity_thresholds gives where a registered capacity would allow a verdict."""
 
 
 class Engine(StrEnum):
@@ -211,6 +216,7 @@ def capture(
     if chosen not in ("auto", "yes", "no"):
         raise CapacityError(f"--host-metrics is auto, yes or no, not {chosen!r}", exit_code=USAGE)
     with _vault(dsn) as opened, console.progress("Measuring", times, shown=times > 1) as tell:
+        _leave_alone_if_inactive(opened, tenant, as_json)
         began = time.monotonic()
         for done in range(times):
             time.sleep(max(0.0, began + done * every - time.monotonic()))
@@ -421,6 +427,7 @@ def analyze(
             "--history and --thresholds record what --engine sql finds", "Leave out one of them.", USAGE
         )
     with _vault(dsn) as opened:
+        _leave_alone_if_inactive(opened, tenant, as_json)
         if engine is not Engine.SQL:
             if thresholds:
                 opened.make_thresholds(tenant)
@@ -561,6 +568,7 @@ def _analyze_by_engine(
 def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
     """Judge each threshold by the newest measurement; exit code 3 when a CRITICAL one is exceeded."""
     with _vault(dsn) as opened:
+        _leave_alone_if_inactive(opened, tenant, as_json)
         judged = opened.evaluate(tenant, as_of)
     exceeded = judged["threshold_exceeded"].eq(True)  # NULL: no verdict
     critical = bool((exceeded & judged["alert_severity"].eq("CRITICAL")).any())
@@ -580,12 +588,13 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
                     units.percent(row.current_utilization),
                     units.percent(row.threshold_percentage),
                     "no verdict" if pd.isna(row.threshold_exceeded) else row.alert_severity,
-                    row.recommended_action,
+                    "register its capacity" if row.verdict_reason == _NO_CAPACITY else row.recommended_action,
                 )
                 for row in console.rows(worth_a_line)
             ],
         )
         console.out.print(f"{len(judged) - len(worth_a_line)} of {len(judged)} thresholds are not exceeded.")
+        _tell_what_to_register(judged[judged["verdict_reason"] == _NO_CAPACITY], dsn)
     raise typer.Exit(ATTENTION if critical else OK)
 
 
@@ -593,6 +602,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
 def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
     """Tell what runs out next, the gravest first."""
     with _vault(dsn) as opened:
+        _leave_alone_if_inactive(opened, tenant, as_json)
         found = opened.status(tenant, as_of)
     if as_json:
         console.as_json(found)
@@ -618,10 +628,7 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
     console.out.print(
         f"The newest measurement is of {units.at(found['measured_at'].max(), settings.load().timezone)}."
     )
-    if found["capacity"].isna().any():
-        console.out.print(
-            "Say what a resource can hold: capacity register TYPE NAME CAPACITY [--tenant TENANT]"
-        )
+    _tell_what_to_register(found[found["capacity"].isna() & ~found["is_stale"] & ~found["is_outdated"]], dsn)
     if found["is_simulated"].any():
         console.out.print("Rows marked (simulated) come from capacity simulate: nobody's real usage.")
 
@@ -650,7 +657,11 @@ def register(
     valid_from: Annotated[
         datetime | None,
         typer.Option(
-            "--from", parser=_moment, metavar="TIME", help="From when on. Default: now.", show_default=False
+            "--from",
+            parser=_moment,
+            metavar="TIME",
+            help="From when on. Default: from its newest measurement where none was registered before, else from now.",
+            show_default=False,
         ),
     ] = None,
     reason: Annotated[
@@ -669,6 +680,12 @@ def register(
                 "See capacity status for what is measured, or give --unit.",
             )
         since = opened.register(tenant, resource_type, resource_name, capacity, unit, valid_from, reason)
+        resource = {
+            "tenant": opened.tenant(tenant),
+            "resource_type": resource_type,
+            "resource_name": resource_name,
+        }
+        judged_from = opened.read("first_measurement", since=since, **resource)["measured_at"].iloc[0]
     if as_json:
         console.as_json(
             {
@@ -678,12 +695,20 @@ def register(
                 "capacity": capacity,
                 "unit": unit,
                 "valid_from": since,
+                "judged_from": None if pd.isna(judged_from) else judged_from,
             }
         )
     else:
+        zone = settings.load().timezone
+        if pd.notna(judged_from):
+            judged = f"the measurement of {units.at(judged_from, zone)}"
+        elif since > datetime.now(UTC):
+            judged = f"the first capture after {units.at(since, zone)}"
+        else:
+            judged = "the next capture"
         shown = units.quantity(capacity, unit)
         console.out.print(
-            f"{tenant} {resource_type} {resource_name} holds {shown} from {units.at(since)} on.", markup=False
+            f"{tenant} {resource_type} {resource_name} holds {shown}: judged from {judged} on.", markup=False
         )
 
 
@@ -863,9 +888,45 @@ def _used(usage: float, row: Any) -> str:
     return f"{shown} of {units.quantity(row.capacity, row.unit)}, {units.percent(row.utilization_percentage)}"
 
 
+def _leave_alone_if_inactive(opened: Vault, tenant: str, as_json: bool) -> None:
+    """End the command, well, when the tenant that it was asked for is inactive."""
+    key = opened.tenant(tenant)
+    if key is None or opened.tenants().set_index("tenant_hk").loc[key, "is_active"]:
+        return
+    if as_json:
+        console.as_json([])
+    else:
+        console.out.print(
+            f"{units.plain(tenant)} is inactive: it is neither captured nor judged, and its history stays."
+        )
+    raise typer.Exit(OK)
+
+
+def _tell_what_to_register(unknown: pd.DataFrame, dsn: str | None) -> None:
+    """Print the command for each resource of unknown capacity: to be copied, so neither cut nor wrapped."""
+    commands = list(dict.fromkeys(map(_registration, console.rows(unknown))))
+    if not commands:
+        return
+    with_dsn = ", with the same --dsn" if dsn else ""
+    console.out.print(f"What these can hold is yours to say{with_dsn}:")
+    for command in commands[:_SHOWN]:
+        console.out.print(f"  {command}")
+    if len(commands) > _SHOWN:
+        console.out.print(f"and {len(commands) - _SHOWN:,} more.")
+
+
+def _registration(row: Any) -> str:
+    """The command that registers a resource's capacity, as a shell takes it once the amount is filled in."""
+    whose = row.tenant if units.plain(row.tenant, 2000) == row.tenant else row.tenant_hk
+    words = shlex.join(["capacity", "register", row.resource_type, row.resource_name])
+    return units.plain(f"{words} <AMOUNT in {row.unit}> --tenant {shlex.quote(whose)}", 2000)
+
+
 def _to_do(row: Any) -> str:
     if row.status == "STALE":
         return f"measure it again: this is of {units.at(row.measured_at, settings.load().timezone)}"
+    if row.is_outdated:
+        return "analyse again: capacity analyze"
     if pd.isna(row.capacity):
-        return f"register its capacity: capacity register {row.resource_type} '{row.resource_name}' ..."
+        return "register its capacity"
     return "" if pd.isna(row.recommended_action) else str(row.recommended_action)

@@ -1,13 +1,16 @@
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 import capacity_kit
-from capacity_kit import cli, errors
+from capacity_kit import cli, errors, units
 
 COMMANDS = [
     "up", "down", "deploy", "verify", "capture", "import", "import csv", "simulate", "analyze", "evaluate", "status",
@@ -331,6 +334,127 @@ def test_names_are_data_and_never_markup_or_control(run, pg):
     assert code == errors.OK
     assert "\x1b" not in out
     assert "[red]" in out
+
+
+@pytest.fixture
+def tenants(pg, run, monkeypatch):
+    """Two tenants, one with a name that a shell would take apart, that nobody said a capacity of; captured once."""
+    for name in ("acme", "o'neill & sons"):
+        pg.run("INSERT INTO auth.tenant_h VALUES (sha256(%s), %s, now(), 'test')", name.encode(), name)
+    monkeypatch.setenv("CAPACITY_DSN", pg.dsn)
+    assert run("capture", "--host-metrics", "no")[0] == errors.OK
+    return pg
+
+
+def printed_commands(out):
+    """The commands that were printed for copying."""
+    return [line.strip() for line in out.splitlines() if line.startswith("  capacity register ")]
+
+
+def run_literally(run, command, amount):
+    """Run a printed command as a shell would, its placeholder replaced."""
+    program, *arguments = shlex.split(re.sub(r"<AMOUNT in [^>]+>", amount, command))
+    assert program == "capacity"
+    return run(*arguments)
+
+
+def test_what_status_prints_for_registering_works_as_it_stands(run, tenants):
+    unknown = {(r["tenant"], r["resource_type"], r["resource_name"])
+               for r in json.loads(run("status", "--json")[1]) if r["capacity"] is None}  # fmt: skip
+    assert {whose for whose, *_ in unknown} == {"SYSTEM", "acme", "o'neill & sons"}
+    commands = printed_commands(run("status")[1])
+    assert len(commands) == len(unknown)
+    for command in commands:
+        code, _, err = run_literally(run, command, "1e15")
+        assert code == errors.OK, err
+    entries = tenants.rows(
+        "SELECT coalesce(t.tenant_bk, 'SYSTEM'), r.resource_type, r.resource_name FROM capacity_ops.capacity_registry r"
+        " LEFT JOIN auth.tenant_h t USING (tenant_hk)"
+    )
+    assert set(entries) == unknown
+
+
+def test_what_evaluate_prints_for_registering_works_as_it_stands(run, tenants):
+    assert run("analyze", "--thresholds")[0] == errors.OK
+    _, out, _ = run("evaluate")
+    commands = printed_commands(out)
+    assert {re.search("--tenant (.+)$", command)[1] for command in commands} >= {"SYSTEM", "acme"}
+    assert len(commands) == len(set(commands))  # though a resource has several thresholds
+    for command in commands:
+        assert run_literally(run, command, "1e15")[0] == errors.OK
+    run("capture", "--host-metrics", "no")
+    assert not set(commands) & set(printed_commands(run("evaluate")[1]))
+
+
+@pytest.mark.parametrize("command", ["capture", "analyze", "evaluate", "status"])
+def test_an_inactive_tenant_is_called_so(run, tenants, command):
+    run("analyze", "--thresholds")
+    tenants.run(
+        "INSERT INTO auth.tenant_profile_s SELECT tenant_hk, now(), NULL, tenant_hk, tenant_bk, NULL, false, 10, 'test'"
+        " FROM auth.tenant_h WHERE tenant_bk = 'acme'"
+    )
+    code, out, _ = run(command, "--tenant", "acme")
+    assert code == errors.OK
+    assert out == "acme is inactive: it is neither captured nor judged, and its history stays.\n"
+    code, out, _ = run(command, "--tenant", "acme", "--json")
+    assert (code, json.loads(out)) == (errors.OK, [])
+    if command == "analyze":
+        assert run(command, "--tenant", "acme", "--engine", "local")[0] == errors.OK
+
+
+def test_status_looks_at_the_forecasts_of_its_time(run, pg, monkeypatch):
+    monkeypatch.setenv("CAPACITY_DSN", pg.dsn)
+    run("simulate", "--as-of", "2026-11-01")
+    run("analyze", "--history", "--as-of", "2026-11-01")
+
+    def issued(*arguments):
+        return {row["forecast_timestamp"][:10] for row in json.loads(run("status", "--json", *arguments)[1])}
+
+    assert issued() == {"2026-11-01"}
+    assert issued("--as-of", "2026-08-15") == {"2026-08-01"}
+    assert issued("--as-of", "2026-08-01") == {"2026-08-01"}
+
+
+def test_an_action_from_before_a_capacity_was_known_is_not_repeated(run, pg, monkeypatch, tmp_path):
+    monkeypatch.setenv("CAPACITY_DSN", pg.dsn)
+    file = tmp_path / "usage.csv"
+    days = [
+        f"{datetime.now(UTC) - timedelta(days=n):%Y-%m-%dT%H:%M:%SZ},{1000 - 10 * n}\n" for n in range(40)
+    ]
+    file.write_text("measured_at,value\n" + "".join(days))
+    assert run("import", "csv", file, "--name", "archive", "--type", "STORAGE", "--unit", "bytes")[0] == 0
+    assert run("analyze")[0] == errors.OK
+    assert printed_commands(run("status")[1]) != []
+    since = (datetime.now(UTC) - timedelta(days=60)).isoformat()
+    assert run("register", "STORAGE", "archive", "5000", "--from", since)[0] == errors.OK
+    _, out, _ = run("status")
+    assert "\tanalyse again: capacity analyze\n" in out
+    assert "unknown" not in out
+    assert printed_commands(out) == []
+    assert run("analyze")[0] == errors.OK
+    assert "analyse again" not in run("status")[1]
+    pg.run("DELETE FROM capacity_ops.capacity_registry")
+    _, out, _ = run("status")
+    assert "\tanalyse again: capacity analyze\n" in out
+
+
+def test_registering_says_from_which_measurement_on_it_is_judged(run, tenants):
+    at = tenants.value(
+        "SELECT max(measurement_timestamp) FROM capacity_planning.resource_utilization_s"
+        " WHERE resource_type = 'WAL'"
+    )
+    code, out, _ = run("register", "WAL", "pg_wal", "5GiB", "--from", (at - timedelta(hours=1)).isoformat())
+    assert code == errors.OK
+    assert out == f"SYSTEM WAL pg_wal holds 5 GiB: judged from the measurement of {units.at(at)} on.\n"
+    _, out, _ = run("register", "WAL", "pg_wal", "6GiB")
+    assert out == "SYSTEM WAL pg_wal holds 6 GiB: judged from the next capture on.\n"
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    _, out, _ = run("register", "WAL", "pg_wal", "7GiB", "--from", later.isoformat())
+    assert (
+        out == "SYSTEM WAL pg_wal holds 7 GiB: judged from the first capture after 2100-01-01 00:00 UTC on.\n"
+    )
+    _, out, _ = run("register", "WAL", "pg_wal", "8GiB", "--json")
+    assert json.loads(out)["judged_from"] is None
 
 
 def test_what_goes_wrong_unforeseen_is_one_line_and_with_debug_a_traceback(run, pg18, monkeypatch):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -95,6 +96,24 @@ def test_the_wheel_carries_the_sql_the_notebooks_and_the_theme(wheel):
         assert carried
     assert "capacity_kit/py.typed" in names
     assert all(name.startswith("capacity_kit") for name in names)
+
+
+def test_what_jupyter_saves_beside_the_notebooks_is_not_carried(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("capacity_kit", "sql", "notebooks", "reports/theme"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    saved = tmp_path / "notebooks" / ".ipynb_checkpoints"
+    saved.mkdir(exist_ok=True)
+    (saved / "monthly_review-checkpoint.ipynb").write_text("{}")
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, tmp_path]
+    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    carried = {
+        name.removeprefix("capacity_kit/_data/notebooks/")
+        for name in zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+        if "/notebooks/" in name
+    }
+    assert carried == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
 def test_the_installed_package_finds_its_files_from_anywhere(installed):
