@@ -764,6 +764,9 @@ def report(
     chosen = notebooks or list(known)
     if not chosen:
         raise CapacityError("This package came without notebooks", "Install it anew.")
+    if given.get("tenant") not in (None, vault.ALL, vault.SYSTEM):
+        with _vault(dsn) as opened:
+            _leave_alone_if_inactive(opened, given["tenant"], as_json)
     read = settings.load()
     where = read.model_copy(update={"site": site}) if site else read
     published = []

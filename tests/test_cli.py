@@ -386,7 +386,7 @@ def test_what_evaluate_prints_for_registering_works_as_it_stands(run, tenants):
     assert not set(commands) & set(printed_commands(run("evaluate")[1]))
 
 
-@pytest.mark.parametrize("command", ["capture", "analyze", "evaluate", "status"])
+@pytest.mark.parametrize("command", ["capture", "analyze", "evaluate", "status", "report"])
 def test_an_inactive_tenant_is_called_so(run, tenants, command):
     run("analyze", "--thresholds")
     tenants.run(
@@ -400,6 +400,8 @@ def test_an_inactive_tenant_is_called_so(run, tenants, command):
     assert (code, json.loads(out)) == (errors.OK, [])
     if command == "analyze":
         assert run(command, "--tenant", "acme", "--engine", "local")[0] == errors.OK
+    if command == "report":
+        assert run(command, "-p", "tenant=acme")[1].startswith("acme is inactive")
 
 
 def test_status_looks_at_the_forecasts_of_its_time(run, pg, monkeypatch):
