@@ -83,15 +83,16 @@ def coverage(found: pd.DataFrame) -> Criterion:
         return Criterion("Coverage", units.DASH, "100 %", None, "There is no active threshold.")
     covered = int(found["is_covered"].sum())
     gaps = found[~found["is_covered"]]
-    missing = sorted(
-        {f"{units.title(str(row['resource_type']))} ({row['reason']})" for _, row in gaps.iterrows()}
-    )
+    missing = [
+        f"{', '.join(sorted({units.title(str(kind)) for kind in group}))} ({reason})"
+        for reason, group in gaps.groupby("reason")["resource_type"]
+    ]
     how = (
         f"{covered} of {len(found)} tenants' resource types with an active threshold are freshly measured, "
         "against a known capacity."
     )
     if missing:
-        how += f" Missing for some: {', '.join(missing)}."
+        how += f" Missing for some: {'; '.join(missing)}."
     if (gaps["reason"] == "capacity unknown").any():
         how += " A threshold on an unknown capacity can never fire."
     return Criterion(

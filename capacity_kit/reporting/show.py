@@ -47,6 +47,9 @@ _LEFT: Final = ' style="text-align:left"'
 _LONG: Final = 36
 """Characters from which on a cell keeps some width on a narrow screen."""
 
+_WIDE: Final = 14
+"""Characters from which on a verdict has a line of its own there."""
+
 
 def say(*sentences: str) -> None:
     """A paragraph made from values: shown as it is, never read as markup."""
@@ -131,7 +134,8 @@ def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
     label = f' data-label="{escape(heading)}"'
     if verdict:
         mood = _MOODS.get(text.lower(), "neutral")
-        return f'<td{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
+        wide = ' class="marks"' if len(text) > _WIDE else ""
+        return f'<td{wide}{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
     kind = ' class="figure"' if figure else (' class="long"' if len(text) > _LONG else "") + _LEFT
     return f"<td{label}{kind}>{escape(text)}</td>"
 

@@ -155,6 +155,8 @@ def test_nothing_is_hidden_sideways_on_a_phone(published, open_page, name):
         for size in (NARROW, {"width": 320, "height": 640}):
             page.set_viewport_size(size)
             assert page.evaluate(CUT_OFF) == []
+        for said in page.locator("figure").all():
+            assert said.locator("summary").is_visible()
         label = "e => getComputedStyle(e, '::before').content"
         for cell in page.locator("tbody tr").first.locator("td:not(:empty)").all():
             assert cell.evaluate(label) == f'"{cell.get_attribute("data-label")}"'

@@ -112,6 +112,8 @@ def test_a_figure_keeps_its_alt_text_and_its_caption_escaped():
     assert image["alt"] == EVIL + '" x="'
     assert (image["width"], image["height"]) == ("840", "360")
     assert "[figure]" not in html
+    (said,) = BeautifulSoup(html, "html.parser").find_all("details")
+    assert said.text == "In words" + EVIL + '" x="', "where the figure is too small to be read"
 
 
 def test_one_h1_and_a_table_of_contents_that_resolves():
