@@ -4,6 +4,8 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = '30s';
 
 CREATE SCHEMA IF NOT EXISTS auth;
 CREATE SCHEMA IF NOT EXISTS util;

@@ -10,6 +10,8 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = '30s';
 
 DO $guard$
 DECLARE
@@ -31,38 +33,41 @@ $guard$;
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.amount(p_value numeric, p_unit text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN p_unit = 'bytes' AND abs(p_value) >= 1024
                 THEN trim_scale(round(p_value / 1024.0 ^ scale.power, 2)) || ' ' || (ARRAY['KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'])[scale.power]
+                WHEN p_value = 1 THEN '1 ' || regexp_replace(p_unit, 's(/|$)', '\1')
                 WHEN abs(p_value) >= 100 OR p_value = 0 THEN round(p_value) || ' ' || p_unit
                 ELSE trim_scale(round(p_value, 2 - floor(log(abs(p_value)))::int)) || ' ' || p_unit END
-    FROM (SELECT least(6, floor(log(1024.0, greatest(abs(p_value), 1024))))::int AS power) scale
-$$;
+    FROM (SELECT least(6, floor(log(1024.0, greatest(abs(p_value), 1024))))::int AS power) scale;
+END;
 COMMENT ON FUNCTION capacity_ops.amount(numeric, text) IS
     'An amount to be read: bytes in binary units, anything else with three significant digits and its unit.';
 
 -- STRICT: greatest() passes over NULL, and an accuracy of 0 would stand where none is known.
 CREATE OR REPLACE FUNCTION capacity_ops.accuracy(p_wape float8) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT round(greatest(0, 100 - p_wape)::numeric, 2) $$;
+BEGIN ATOMIC
+    SELECT round(greatest(0, 100 - p_wape)::numeric, 2);
+END;
 COMMENT ON FUNCTION capacity_ops.accuracy(float8) IS '100 minus a weighted absolute percentage error, not below 0.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.projected(
     p_model text, p_level float8, p_slope float8, p_season float8[], p_phase integer, p_days float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN p_level IS NULL OR (p_model = 'EXPONENTIAL' AND p_slope * p_days > 200) THEN NULL
                 ELSE greatest(0, CASE p_model WHEN 'EXPONENTIAL' THEN p_level * exp(greatest(p_slope * p_days, -200))
                                               ELSE p_level + p_slope * p_days END
-                                 + coalesce(p_season[1 + ((p_phase % 7) + 7) % 7], 0)) END
-$$;
+                                 + coalesce(p_season[1 + ((p_phase % 7) + 7) % 7], 0)) END;
+END;
 COMMENT ON FUNCTION capacity_ops.projected(text, float8, float8, float8[], integer, float8) IS
     'Usage p_days after the origin: level and slope of a LINEAR or EXPONENTIAL model plus the weekday''s part (p_season by days back modulo 7, p_phase: days back of the target). Never below zero; NULL without a model, and beyond e^200 times the level.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.days_until(
     p_model text, p_level float8, p_slope float8, p_season float8[], p_target float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     -- Without a season the crossing is exact. With one, each weekday has its own first day at or above the target;
     -- usage reaches it within the 24 hours before the earliest of them.
     SELECT min(CASE WHEN p_season IS NULL THEN need ELSE greatest(0, phase + 7 * ceil(greatest(0, need - phase) / 7) - 1) END)
@@ -75,20 +80,20 @@ AS $$
         FROM generate_series(0, CASE WHEN p_season IS NULL THEN 0 ELSE 6 END) phase
         CROSS JOIN LATERAL (SELECT coalesce(p_season[1 + (7 - phase) % 7], 0) AS s) weekday
         CROSS JOIN LATERAL (SELECT p_level + s AS base) present) crossing
-    WHERE need IS NOT NULL
-$$;
+    WHERE need IS NOT NULL;
+END;
 COMMENT ON FUNCTION capacity_ops.days_until(text, float8, float8, float8[], float8) IS
     'Days from the origin until the model reaches a target for the first time; 0: it stands there already; NULL: it never does.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.whole_days_until(
     p_usage numeric, p_model text, p_level float8, p_slope float8, p_season float8[], p_target numeric, p_elapsed float8) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN p_usage >= p_target THEN 0
                 WHEN reached IS NULL OR reached - p_elapsed > 36500 THEN NULL
                 ELSE floor(greatest(0, reached - p_elapsed))::int END
-    FROM (SELECT capacity_ops.days_until(p_model, p_level, p_slope, p_season, p_target::float8) AS reached) model
-$$;
+    FROM (SELECT capacity_ops.days_until(p_model, p_level, p_slope, p_season, p_target::float8) AS reached) model;
+END;
 COMMENT ON FUNCTION capacity_ops.whole_days_until(numeric, text, float8, float8, float8[], numeric, float8) IS
     'days_until in whole days from p_elapsed days after the origin, rounded down; 0 where the newest measurement is there already; NULL: not within a century.';
 
@@ -111,14 +116,14 @@ DROP FUNCTION IF EXISTS capacity_ops.growth(bytea, text, integer, timestamptz); 
 CREATE FUNCTION capacity_ops.growth(p_tenant_hk bytea, p_resource_type text, p_analysis_days integer, p_as_of timestamptz)
 RETURNS TABLE (
     resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, resource_category varchar, unit varchar,
-    current_usage numeric, capacity numeric, warning numeric, critical numeric, measured_at timestamptz, is_stale boolean, origin_at timestamptz,
+    current_usage numeric, peak float8, capacity numeric, warning numeric, critical numeric, measured_at timestamptz, is_stale boolean, origin_at timestamptz,
     daily_points integer, data_points integer, period_start timestamptz, period_end timestamptz, regime_start timestamptz, breaks jsonb,
     model text, level float8, slope float8, season float8[], significance float8, trend_share float8, sigma float8, autocorrelation float8,
     error_linear float8, error_exponential float8, season_ratio float8, cycle_days integer, acceleration float8, outliers integer, outlier_share float8,
     pattern_type text, same_pattern float8, same_direction float8, origins integer,
     wape_7d float8, wape_30d float8, wape_90d float8, origins_7d integer, origins_30d integer, origins_90d integer, errors_30d float8[])
 LANGUAGE sql STABLE
-SET jit = off SET enable_nestloop = off SET work_mem = '64MB'
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB'
 AS $$
 WITH resource AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY n.tenant_hk NULLS FIRST, n.resource_type, n.resource_name)::int AS id, n.*,
@@ -137,10 +142,10 @@ day AS MATERIALIZED (
     FROM resource r
     CROSS JOIN LATERAL (SELECT capacity_ops.own_servers() AS servers) own
     CROSS JOIN LATERAL (
-        SELECT b.k, -(b.k + sum(b.age - 86400 * b.k)::float8 / count(*) / 86400) AS x,
+        SELECT b.k, max(b.y) AS peak, -(b.k + sum(b.age - 86400::bigint * b.k)::float8 / count(*) / 86400) AS x,
                percentile_cont(0.5) WITHIN GROUP (ORDER BY b.y) AS y, count(*)::int AS measurements, max(b.age) AS oldest, min(b.age) AS newest
         FROM (SELECT a.age, a.y, floor(a.age / 86400.0::float8 + CASE WHEN count(*) OVER () > 1.5 * max(a.age) OVER () / 86400 THEN 0 ELSE 0.5 END)::int AS k
-              FROM (SELECT date_part('epoch', r.origin_at - s.measurement_timestamp)::int AS age, CASE WHEN s.current_value < 1e-150 THEN 0 ELSE s.current_value::float8 END AS y
+              FROM (SELECT date_part('epoch', r.origin_at - s.measurement_timestamp)::bigint AS age, CASE WHEN s.current_value < 1e-150 THEN 0 ELSE s.current_value::float8 END AS y
                     FROM capacity_planning.resource_utilization_s s
                     WHERE s.resource_utilization_hk = r.resource_utilization_hk AND s.load_end_date IS NULL AND s.unit = r.unit
                       AND s.current_value < 1e150  -- squares and compound growth stay within float8
@@ -378,7 +383,7 @@ curvature AS MATERIALIZED (
           FROM fit f JOIN origin o ON o.nr = f.nr AND o.o = 0 WHERE f.m >= 12 GROUP BY f.nr) q
     JOIN origin o ON o.nr = q.nr),
 extent AS MATERIALIZED (
-    SELECT d.id, count(*)::int AS daily_points, sum(d.measurements)::int AS measurements, max(d.oldest) AS oldest, min(d.newest) AS newest
+    SELECT d.id, count(*)::int AS daily_points, sum(d.measurements)::int AS measurements, max(d.oldest) AS oldest, min(d.newest) AS newest, max(d.peak) AS peak
     FROM day d WHERE d.k < p_analysis_days GROUP BY d.id),
 broken AS MATERIALIZED (
     SELECT o.id, max(r.origin_at - make_interval(secs => d.oldest::float8)) AS regime_start,
@@ -389,7 +394,7 @@ broken AS MATERIALIZED (
     JOIN resource r ON r.id = o.id
     GROUP BY o.id)
 SELECT r.resource_utilization_hk, r.tenant_hk, r.resource_type, r.resource_name, r.resource_category, r.unit,
-       r.current_value, r.capacity, l.warning, l.critical, r.measurement_timestamp, r.is_stale, r.origin_at,
+       r.current_value, e.peak, r.capacity, l.warning, l.critical, r.measurement_timestamp, r.is_stale, r.origin_at,
        coalesce(e.daily_points, 0), coalesce(e.measurements, 0),
        coalesce(r.origin_at - make_interval(secs => e.oldest::float8), r.origin_at - make_interval(hours => 24 * p_analysis_days)),
        coalesce(r.origin_at - make_interval(secs => e.newest::float8), r.origin_at),
@@ -415,7 +420,7 @@ COMMENT ON FUNCTION capacity_ops.growth(bytea, text, integer, timestamptz) IS
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.measured_near(p_resource_utilization_hk bytea, p_at timestamptz, p_as_of timestamptz)
 RETURNS TABLE (measured numeric, measured_at timestamptz) LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN count(*) FILTER (WHERE n.is_same_day) > 1
                 THEN (percentile_cont(0.5) WITHIN GROUP (ORDER BY n.value) FILTER (WHERE n.is_same_day))::numeric
                 ELSE (array_agg(n.value ORDER BY n.distance, n.at))[1] END,
@@ -426,8 +431,8 @@ AS $$
           WHERE p_at <= p_as_of AND s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL
             AND (s.system_identifier IS NULL OR s.system_identifier = ANY ((SELECT capacity_ops.own_servers())::bigint[]))
             AND s.measurement_timestamp >= p_at - interval '24 hours' AND s.measurement_timestamp <= least(p_at + interval '24 hours', p_as_of)) n
-    HAVING count(*) > 0
-$$;
+    HAVING count(*) > 0;
+END;
 COMMENT ON FUNCTION capacity_ops.measured_near(bytea, timestamptz, timestamptz) IS
     'What a forecast for a time is held against once that time has passed: the median of the 24 hours up to it (a forecast is of the median of such a day); where less than two measurements lie in them the nearest one, at most 24 hours away.';
 
@@ -450,7 +455,7 @@ COMMENT ON VIEW capacity_ops.ledger IS
 
 CREATE OR REPLACE FUNCTION capacity_ops.past_errors(p_capacity_forecast_hk bytea, p_resource_utilization_hk bytea, p_horizon_days integer, p_as_of timestamptz)
 RETURNS TABLE (forecasts bigint, wape numeric) LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT count(m.measured), 100 * sum(abs(i.projected - m.measured)) / nullif(sum(m.measured), 0)
     FROM (SELECT DISTINCT ON (date_trunc('day', f.forecast_timestamp, 'UTC'))
                  CASE p_horizon_days WHEN 7 THEN f.projected_usage_7d WHEN 30 THEN f.projected_usage_30d WHEN 90 THEN f.projected_usage_90d END AS projected,
@@ -460,8 +465,8 @@ AS $$
             AND f.forecast_timestamp BETWEEN p_as_of - make_interval(hours => 24 * (p_horizon_days + 90)) AND p_as_of - make_interval(hours => 24 * p_horizon_days)
           ORDER BY date_trunc('day', f.forecast_timestamp, 'UTC'), f.forecast_timestamp, f.load_date) i
     CROSS JOIN LATERAL capacity_ops.measured_near(p_resource_utilization_hk, i.target_at, p_as_of) m
-    WHERE i.projected IS NOT NULL
-$$;
+    WHERE i.projected IS NOT NULL;
+END;
 COMMENT ON FUNCTION capacity_ops.past_errors(bytea, bytea, integer, timestamptz) IS
     'How far one resource''s forecasts as issued (the first of each day) were off at a horizon of 7, 30 or 90 days, over targets of the last 90 days: 100 sum |projected - measured| / sum measured.';
 
@@ -470,7 +475,7 @@ COMMENT ON FUNCTION capacity_ops.past_errors(bytea, bytea, integer, timestamptz)
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.outlook(p_tenant_hk bytea, p_resource_type text, p_analysis_days integer, p_as_of timestamptz)
 RETURNS SETOF jsonb LANGUAGE sql STABLE
-SET jit = off SET timezone = 'UTC'  -- times inside a document are text, and are compared as such
+SET search_path = pg_catalog, pg_temp SET jit = off SET timezone = 'UTC'  -- times inside a document are text, and are compared as such
 AS $$
 WITH found AS MATERIALIZED (
     SELECT g.*, date_part('epoch', p_as_of - g.origin_at) / 86400 AS elapsed,
@@ -500,8 +505,8 @@ ranked AS MATERIALIZED (
     SELECT t.*, CASE WHEN t.capacity IS NULL THEN CASE WHEN t.direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
                      WHEN t.current_usage >= t.critical_level OR t.to_capacity <= 7 THEN 'CRITICAL'
                      WHEN t.current_usage >= t.warning_level OR t.to_capacity <= 30 OR t.to_critical <= 7 THEN 'HIGH'
-                     WHEN t.to_capacity <= 90 OR t.to_warning <= 30 THEN 'MEDIUM'
-                     ELSE 'LOW' END AS priority,
+                     WHEN t.to_capacity <= 90 OR t.to_warning <= 30 OR t.peak >= t.critical_level THEN 'MEDIUM'
+                     ELSE 'LOW' END AS priority, coalesce(t.peak >= t.critical_level, false) AS peaked,
            -- what must be added for usage in 90 days to stay under the warning level
            greatest(0, CASE WHEN t.unit = 'bytes' THEN n.needed ELSE ceil(n.needed) END) AS missing
     FROM timed t
@@ -519,24 +524,24 @@ told AS MATERIALIZED (
                    format('%s is full: %s of %s. Free or add capacity now%s.', r.label, w.usage, w.capacity, w.add)
                WHEN r.current_usage >= r.critical_level THEN
                    format('%s is past its critical level: %s of %s (%s %%)%s. Free or add capacity now%s.', r.label, w.usage, w.capacity, w.utilization,
-                          coalesce(', full on ' || w.full_on, ''), w.add)
+                          coalesce(', full about ' || w.full_on, ''), w.add)
                WHEN r.current_usage >= r.warning_level THEN
                    format('%s is past its warning level: %s of %s (%s %%)%s. Plan more capacity%s.', r.label, w.usage, w.capacity, w.utilization,
-                          CASE WHEN r.to_capacity IS NOT NULL THEN format(', full on %s (in %s days)', w.full_on, r.to_capacity) ELSE ', without growth' END, w.add)
+                          CASE WHEN r.to_capacity IS NOT NULL THEN format(', full about %s (in %s days)', w.full_on, r.to_capacity) ELSE ', without growth' END, w.add)
                WHEN r.model IS NULL THEN
                    format('Keep measuring %s: days with measurements in this window: %s; a forecast needs 7 or more over at least 14. It stands at %s of %s.',
                           r.label, r.daily_points, w.usage, w.capacity)
                WHEN r.to_capacity IS NOT NULL THEN
-                   format('%s grows by %s a day: %s%s of %s on %s (in %s days). %s.', r.label, w.per_day,
-                          coalesce(format('warning level on %s, ', w.warning_on), ''), 'capacity', w.capacity, w.full_on, r.to_capacity,
-                          CASE WHEN r.missing > 0 THEN format('Add at least %s before %s', w.missing, w.warning_on)
+                   format('%s grows by %s a day: %s%s of %s about %s (in %s days). %s.', r.label, w.per_day,
+                          coalesce(format('warning level about %s, ', w.warning_on), ''), 'capacity', w.capacity, w.full_on, r.to_capacity,
+                          CASE WHEN r.missing > 0 THEN format('Add capacity for at least %s before %s', w.missing, w.warning_on)
                                WHEN r.to_warning <= 180 THEN format('Order more capacity before %s', w.warning_on)
-                               ELSE 'Nothing to do yet' END)
+                               ELSE rtrim(w.verdict, '.') END)
                WHEN r.direction = 'DECREASING' THEN
-                   format('%s shrinks by %s a day, now %s of %s (%s %%). Nothing to do.', r.label, w.per_day, w.usage, w.capacity, w.utilization)
+                   format('%s shrinks by %s a day, now %s of %s (%s %%). %s', r.label, w.per_day, w.usage, w.capacity, w.utilization, w.verdict)
                WHEN r.direction = 'INCREASING' THEN
-                   format('%s grows by %s a day and does not reach %s within a century. Nothing to do.', r.label, w.per_day, w.capacity)
-               ELSE format('%s stays at about %s of %s (now %s %%). Nothing to do.', r.label, w.level, w.capacity, w.utilization) END AS action,
+                   format('%s grows by %s a day and does not reach %s within a century. %s', r.label, w.per_day, w.capacity, w.verdict)
+               ELSE format('%s stays at about %s of %s (now %s %%). %s', r.label, w.level, w.capacity, w.utilization, w.verdict) END AS action,
            concat_ws('; ',
                CASE WHEN p_analysis_days < 14 THEN 'a window under 14 days is shown, not recorded' END,
                CASE WHEN r.model IS NULL AND r.data_points = 0 THEN format('nothing was measured in these %s days, the last time on %s', p_analysis_days, w.measured_on)
@@ -553,7 +558,10 @@ told AS MATERIALIZED (
                         ELSE format('no confidence: %s of the 3 backtest origins that it needs have 14 days before and 30 after them', r.origins_30d) END END) AS reason
     FROM ranked r
     CROSS JOIN LATERAL (
-        SELECT capacity_ops.amount(r.current_usage, r.unit) AS usage, capacity_ops.amount(r.capacity, r.unit) AS capacity,
+        SELECT CASE WHEN r.peaked THEN format('But it peaked at %s (%s %%) in these %s days, past the critical level: look at what happened then.',
+                                            capacity_ops.amount(r.peak::numeric, r.unit), round((100 * r.peak / r.capacity::float8)::numeric, 1), p_analysis_days)
+                    ELSE 'Nothing to do.' END AS verdict,
+               capacity_ops.amount(r.current_usage, r.unit) AS usage, capacity_ops.amount(r.capacity, r.unit) AS capacity,
                capacity_ops.amount(abs(r.per_day)::numeric, r.unit) AS per_day, capacity_ops.amount(r.fitted, r.unit) AS level,
                capacity_ops.amount(r.f90, r.unit) AS f90, round(r.utilization, 1) AS utilization, capacity_ops.amount(r.missing, r.unit) AS missing,
                CASE WHEN r.missing > 0 THEN format(' (at least %s more to stay under %s %% for 90 days)',
@@ -645,7 +653,7 @@ COMMENT ON FUNCTION capacity_ops.outlook(bytea, text, integer, timestamptz) IS
 -- New versions of what changed, nothing where nothing did: hash_diff leaves out the times of computing. Rows are built by
 -- column name, so that the documents and the tables cannot drift apart in silence; OFFSET 0 builds each of them once.
 CREATE OR REPLACE FUNCTION capacity_ops.record_outlook(p_found jsonb[]) RETURNS void LANGUAGE plpgsql
-SET timezone = 'UTC' AS $$
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     v_at timestamptz := clock_timestamp();
     v_patterns capacity_planning.growth_pattern_s[];
@@ -725,7 +733,7 @@ RETURNS TABLE (resource_type varchar, pattern_type varchar, growth_rate_percenta
                regime_start timestamptz, seasonality_detected boolean, seasonal_amplitude numeric, outliers_detected integer, pattern_breaks jsonb,
                wape_7d numeric, wape_30d numeric, wape_90d numeric, backtest_origins integer, data_points_used integer,
                analysis_period_start timestamptz, analysis_period_end timestamptz, action_priority varchar, forecast_model varchar, reason text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_as_of timestamptz := coalesce(p_as_of, clock_timestamp());
@@ -786,7 +794,7 @@ COMMENT ON FUNCTION capacity_planning.analyze_growth_patterns(bytea, varchar, in
     'Growth of each resource (NULL tenant: the system''s and every active tenant''s; NULL type: all) from the measurements of the last p_analysis_days up to p_as_of (NULL: now), recorded as pattern and forecast under method SQL. Windows under 14 days, and times before the recorded forecast, are shown and not recorded. reason says why a number is missing.';
 
 CREATE OR REPLACE PROCEDURE capacity_planning.run_capacity_analysis(p_tenant_hk bytea DEFAULT NULL, p_create_default_thresholds boolean DEFAULT true)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_row record;
     v_shown integer := 0;
@@ -866,7 +874,7 @@ COMMENT ON COLUMN capacity_planning.capacity_forecast_s.projected_usage_30d IS
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.time_to_capacity_days IS
     'Whole days from forecast_timestamp, rounded down, until the forecast reaches the capacity (time_to_warning_days, time_to_critical_days: the level of capacity_ops.levels). 0: it is there. NULL: not within a century, not growing, or no capacity known.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.action_priority IS
-    'CRITICAL: at the critical level, or full within 7 days. HIGH: at the warning level, full within 30 days or critical within 7. MEDIUM: full within 90 days, warning within 30, or growing with unknown capacity. Else LOW. risk_assessment is the same, UNKNOWN without capacity or model.';
+    'CRITICAL: at the critical level, or full within 7 days. HIGH: at the warning level, full within 30 days or critical within 7. MEDIUM: full within 90 days, warning within 30, a measurement of the window past the critical level, or growing with unknown capacity. Else LOW. risk_assessment is the same, UNKNOWN without capacity or model.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.volatility_score IS 'Robust spread of the residuals in percent of the fitted level.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.seasonal_factor IS 'What the origin''s weekday is, as a multiple of the week''s mean level. NULL without a weekly cycle.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.cost_projection IS 'NULL: nothing here knows a price. So are external_factors, business_impact_assessment and mitigation_strategies.';

@@ -8,13 +8,15 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = '30s';
 
 DO $scheduled$
 BEGIN
     IF to_regprocedure('capacity_planning.analyze_growth_patterns(bytea, varchar, integer, timestamptz)') IS NULL THEN
         RAISE EXCEPTION 'step 10 is missing here: apply step_10_growth_forecasting.sql first';
     ELSIF to_regprocedure('capacity_planning.scheduled_capacity_analysis()') IS NULL THEN
-        CREATE FUNCTION capacity_planning.scheduled_capacity_analysis() RETURNS void LANGUAGE plpgsql AS $$
+        CREATE FUNCTION capacity_planning.scheduled_capacity_analysis() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
         BEGIN
             PERFORM capacity_planning.capture_resource_utilization(NULL);
             PERFORM capacity_planning.analyze_growth_patterns(NULL, NULL, 30);

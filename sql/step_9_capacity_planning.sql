@@ -7,6 +7,8 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = '30s';
 
 -- Refuse what cannot work, or what is not ours, before the first change.
 DO $guard$
@@ -20,12 +22,15 @@ BEGIN
         RAISE EXCEPTION 'auth.tenant_h is missing: apply platform_standin.sql first';
     END IF;
     IF to_regclass('capacity_ops.deployment') IS NULL THEN
-        SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname) INTO v_found
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('capacity_planning', 'capacity_ops') AND c.relkind IN ('r', 'p', 'v', 'm', 'f');
+        SELECT string_agg(o.name, ', ' ORDER BY o.name) INTO v_found
+        FROM (SELECT c.oid::regclass::text, c.relnamespace FROM pg_class c WHERE c.relkind <> 'i' AND c.relkind <> 't'
+              UNION ALL SELECT p.oid::regprocedure::text, p.pronamespace FROM pg_proc p
+              UNION ALL SELECT t.oid::regtype::text, t.typnamespace FROM pg_type t WHERE t.typrelid = 0 AND t.typelem = 0) o (name, namespace)
+        JOIN pg_namespace n ON n.oid = o.namespace
+        WHERE n.nspname IN ('capacity_planning', 'capacity_ops');
         IF v_found IS NOT NULL THEN
             RAISE EXCEPTION 'this database already holds a capacity schema that is not this project''s (%): nothing was changed', v_found
-                USING HINT = 'Rename or drop those relations, or deploy into another database.';
+                USING HINT = 'Rename or drop what is there, or deploy into another database.';
         END IF;
     ELSIF EXISTS (SELECT FROM capacity_ops.deployment WHERE string_to_array(version, '.')::int[] > '{0,1,0}') THEN
         RAISE EXCEPTION 'this database holds a newer version of the capacity schema than 0.1.0: nothing was changed';
@@ -421,48 +426,60 @@ CREATE UNIQUE INDEX IF NOT EXISTS forecast_archive_key ON capacity_ops.forecast_
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.hash_key(p_business_key text) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT sha256(convert_to(p_business_key, 'UTF8')) $$;
+BEGIN ATOMIC
+    SELECT sha256(convert_to(p_business_key, 'UTF8'));
+END;
 COMMENT ON FUNCTION capacity_ops.hash_key(text) IS 'SHA-256 of the business key''s UTF-8 bytes.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.tenant_key(p_tenant_hk bytea) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT coalesce(encode(p_tenant_hk, 'hex'), 'SYSTEM') $$;
+BEGIN ATOMIC
+    SELECT coalesce(encode(p_tenant_hk, 'hex'), 'SYSTEM');
+END;
 COMMENT ON FUNCTION capacity_ops.tenant_key(bytea) IS 'A tenant in business keys and views: the hex of tenant_hk, or SYSTEM.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.resource_key(p_resource_type text, p_resource_name text, p_tenant_hk bytea) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT p_resource_type || '|' || p_resource_name || '|' || coalesce(encode(p_tenant_hk, 'hex'), 'SYSTEM') $$;
+BEGIN ATOMIC
+    SELECT p_resource_type || '|' || p_resource_name || '|' || coalesce(encode(p_tenant_hk, 'hex'), 'SYSTEM');
+END;
 COMMENT ON FUNCTION capacity_ops.resource_key(text, text, bytea) IS 'RESOURCE_TYPE|resource_name|tenant.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.next_load_date(p_previous timestamptz) RETURNS timestamptz
 LANGUAGE sql VOLATILE
-AS $$ SELECT greatest(clock_timestamp(), p_previous + interval '1 microsecond') $$;
+BEGIN ATOMIC
+    SELECT greatest(clock_timestamp(), p_previous + interval '1 microsecond');
+END;
 COMMENT ON FUNCTION capacity_ops.next_load_date(timestamptz) IS
     'Now, but always after the version before: two versions in one microsecond, or a clock set back, keep their order.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.hash_diff(p_row jsonb, VARIADIC p_ignored text[]) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT sha256(convert_to((p_row - (p_ignored || '{load_date,load_end_date,hash_diff}'))::text, 'UTF8')) $$;
+BEGIN ATOMIC
+    SELECT sha256(convert_to((p_row - (p_ignored || '{load_date,load_end_date,hash_diff}'))::text, 'UTF8'));
+END;
 COMMENT ON FUNCTION capacity_ops.hash_diff(jsonb, text[]) IS 'SHA-256 of a satellite row''s business columns.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.setting(p_name text) RETURNS numeric
 LANGUAGE sql STABLE
-AS $$ SELECT value FROM capacity_ops.setting WHERE name = p_name $$;
+BEGIN ATOMIC
+    SELECT value FROM capacity_ops.setting WHERE name = p_name;
+END;
 
 CREATE OR REPLACE FUNCTION capacity_ops.in_place(p_table text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT '{load_date,load_end_date,hash_diff}'::text[] || CASE p_table
         WHEN 'growth_pattern_s' THEN '{analysis_timestamp}'::text[]
         WHEN 'capacity_forecast_s' THEN '{forecast_timestamp,last_model_training}'
         WHEN 'capacity_threshold_s' THEN '{threshold_effectiveness_score,false_positive_rate,true_positive_rate,last_triggered_date,trigger_count_24h,trigger_count_7d,trigger_count_30d,average_resolution_time_minutes}'
-        ELSE '{}' END
-$$;
+        ELSE '{}' END;
+END;
 COMMENT ON FUNCTION capacity_ops.in_place(text) IS
     'A satellite''s columns that are no statement of their own (times of computing, counters): they change in place and stay out of hash_diff.';
 
 -- Nothing in a satellite is overwritten: an UPDATE of what a row says makes a new version of it and keeps the earlier
 -- one, closed.
-CREATE OR REPLACE FUNCTION capacity_ops.begin_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.begin_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_in_place text[] := capacity_ops.in_place(TG_TABLE_NAME);
     v_old jsonb := to_jsonb(OLD) - v_in_place;
@@ -484,7 +501,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION capacity_ops.keep_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.keep_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('INSERT INTO %I.%I SELECT ($1).*', TG_TABLE_SCHEMA, TG_TABLE_NAME)
         USING jsonb_populate_record(OLD, jsonb_build_object('load_end_date', NEW.load_date));
@@ -506,7 +523,7 @@ END
 $triggers$;
 
 -- The server's own number, so that a restored copy is not taken for the original. NULL where the role may not ask.
-CREATE OR REPLACE FUNCTION capacity_ops.server_identifier() RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.server_identifier() RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (SELECT system_identifier FROM pg_control_system());
 EXCEPTION WHEN insufficient_privilege THEN
@@ -515,17 +532,19 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION capacity_ops.own_servers() RETURNS bigint[] LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT array_append(array_agg(system_identifier), capacity_ops.server_identifier())
-    FROM capacity_ops.adopted_server WHERE adopted_by = capacity_ops.server_identifier()
-$$;
+    FROM capacity_ops.adopted_server WHERE adopted_by = capacity_ops.server_identifier();
+END;
 COMMENT ON FUNCTION capacity_ops.own_servers() IS 'This server, and those whose history it continues.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.is_own(p_system_identifier bigint) RETURNS boolean LANGUAGE sql STABLE
-AS $$ SELECT p_system_identifier IS NULL OR p_system_identifier = ANY (capacity_ops.own_servers()) $$;
+BEGIN ATOMIC
+    SELECT p_system_identifier IS NULL OR p_system_identifier = ANY (capacity_ops.own_servers());
+END;
 COMMENT ON FUNCTION capacity_ops.is_own(bigint) IS 'Whether a measurement is of this server (or of none: imported, simulated).';
 
-CREATE OR REPLACE FUNCTION capacity_ops.adopt_server(p_system_identifier bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.adopt_server(p_system_identifier bigint) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF capacity_ops.server_identifier() IS NULL THEN
         RAISE EXCEPTION 'this role may not read pg_control_system(): adopt as a role that may';
@@ -540,7 +559,7 @@ COMMENT ON FUNCTION capacity_ops.adopt_server(bigint) IS 'After a migration: wha
 
 -- One session records at a time. A scheduled run that overlaps skips; one asked for by hand waits a little, then
 -- computes without recording. Nothing waits longer: the guide''s loop over tenants holds its locks for minutes.
-CREATE OR REPLACE FUNCTION capacity_ops.begin_recording(p_activity text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.begin_recording(p_activity text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_key bigint := hashtextextended('capacity_planning:' || p_activity, 0);
     v_stack text;
@@ -551,7 +570,9 @@ BEGIN
         IF pg_try_advisory_xact_lock(v_key) THEN
             RETURN true;
         END IF;
-        EXIT WHEN clock_timestamp() >= v_until OR v_stack ~ 'scheduled_capacity_analysis|run_capacity_analysis';
+        -- Under another isolation level than READ COMMITTED this transaction would not see what the other one recorded.
+        EXIT WHEN clock_timestamp() >= v_until OR v_stack ~ 'scheduled_capacity_analysis|run_capacity_analysis'
+               OR current_setting('transaction_isolation') <> 'read committed';
         PERFORM pg_sleep(0.05);
     END LOOP;
     RAISE NOTICE 'another session is recording this (%): skipped here, nothing recorded', p_activity;
@@ -575,10 +596,12 @@ COMMENT ON VIEW capacity_ops.tenant IS
     'Tenants as they are now. One without a profile counts as active; a simulated one owns nothing that could be measured here.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.is_watched(p_tenant_hk bytea) RETURNS boolean LANGUAGE sql STABLE
-AS $$ SELECT p_tenant_hk IS NULL OR EXISTS (SELECT FROM capacity_ops.tenant t WHERE t.tenant_hk = p_tenant_hk AND t.is_active) $$;
+BEGIN ATOMIC
+    SELECT p_tenant_hk IS NULL OR EXISTS (SELECT FROM capacity_ops.tenant t WHERE t.tenant_hk = p_tenant_hk AND t.is_active);
+END;
 COMMENT ON FUNCTION capacity_ops.is_watched(bytea) IS 'The system, or a tenant that is there and active.';
 
-CREATE OR REPLACE FUNCTION capacity_ops.require_tenant(p_tenant_hk bytea) RETURNS void LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.require_tenant(p_tenant_hk bytea) RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF p_tenant_hk IS NOT NULL AND NOT EXISTS (SELECT FROM auth.tenant_h WHERE tenant_hk = p_tenant_hk) THEN
         RAISE EXCEPTION 'unknown tenant %', encode(p_tenant_hk, 'hex') USING HINT = 'auth.tenant_h lists the tenants.';
@@ -586,14 +609,27 @@ BEGIN
 END
 $$;
 
+-- Keys join their parts with |: a type without one keeps them apart whatever a name holds.
+CREATE OR REPLACE FUNCTION capacity_ops.require_names(p_resource_type text, p_name text) RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF coalesce(p_resource_type, '') = '' OR coalesce(p_name, '') = '' THEN
+        RAISE EXCEPTION 'a resource type and a name are needed';
+    ELSIF p_resource_type ~ '[|[:cntrl:]]' OR length(p_resource_type) > 50 THEN
+        RAISE EXCEPTION 'a resource type has at most 50 characters, no | and no control characters';
+    ELSIF p_name ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'a name has no control characters';
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION capacity_ops.capacity_at(p_tenant_hk bytea, p_resource_type text, p_resource_name text, p_at timestamptz)
 RETURNS numeric LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT capacity FROM capacity_ops.capacity_registry
     WHERE resource_type = p_resource_type AND resource_name = p_resource_name
       AND coalesce(tenant_hk, ''::bytea) = coalesce(p_tenant_hk, ''::bytea) AND valid_from <= p_at
-    ORDER BY valid_from DESC LIMIT 1
-$$;
+    ORDER BY valid_from DESC LIMIT 1;
+END;
 COMMENT ON FUNCTION capacity_ops.capacity_at(bytea, text, text, timestamptz) IS 'The registered capacity at a time; NULL: none registered.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.newest(p_tenant_hk bytea, p_as_of timestamptz)
@@ -601,7 +637,7 @@ RETURNS TABLE (resource_utilization_hk bytea, tenant_hk bytea, resource_type var
                resource_category varchar, unit varchar, measurement_timestamp timestamptz, current_value numeric,
                capacity numeric, utilization_percentage numeric, interval_seconds numeric, is_stale boolean, record_source varchar)
 LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT m.resource_utilization_hk, m.tenant_hk, m.resource_type, m.resource_name, m.resource_category, m.unit,
            m.measurement_timestamp, m.current_value, c.capacity, m.current_value / c.capacity * 100,
            i.seconds, p_as_of - m.measurement_timestamp > make_interval(secs => 3 * i.seconds::float8), m.record_source
@@ -616,29 +652,37 @@ AS $$
     CROSS JOIN LATERAL (SELECT coalesce(m.maximum_capacity,
         capacity_ops.capacity_at(m.tenant_hk, m.resource_type, m.resource_name, m.measurement_timestamp)) AS capacity) c
     CROSS JOIN LATERAL (SELECT coalesce(m.monitoring_frequency_seconds, capacity_ops.setting('monitoring_interval_seconds')) AS seconds) i
-    WHERE p_tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk
-$$;
+    WHERE p_tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk;
+END;
 COMMENT ON FUNCTION capacity_ops.newest(bytea, timestamptz) IS
     'One row a resource: its newest measurement of this server at or before a time, with its capacity then (its own row''s, else the registry''s). Stale: older than three monitoring intervals. NULL tenant: the system and every tenant.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.register_capacity(
     p_tenant_hk bytea, p_resource_type varchar, p_resource_name varchar, p_capacity numeric, p_unit varchar,
     p_valid_from timestamptz DEFAULT NULL, p_reason text DEFAULT NULL, p_registered_by text DEFAULT NULL)
-RETURNS timestamptz LANGUAGE plpgsql AS $$
+RETURNS timestamptz LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_unit varchar;
-    v_from timestamptz := coalesce(p_valid_from, clock_timestamp());
+    v_newest timestamptz;
+    v_from timestamptz;
 BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
+    PERFORM capacity_ops.require_names(p_resource_type, p_resource_name);
     IF p_capacity IS NULL OR NOT (p_capacity > 0 AND p_capacity < 'Infinity') THEN
         RAISE EXCEPTION 'a capacity must be a positive number, not %', coalesce(p_capacity::text, 'NULL');
     END IF;
-    SELECT s.unit INTO v_unit FROM capacity_planning.resource_utilization_s s
+    SELECT s.unit, s.measurement_timestamp INTO v_unit, v_newest FROM capacity_planning.resource_utilization_s s
     WHERE s.resource_utilization_hk = capacity_ops.hash_key(capacity_ops.resource_key(p_resource_type, p_resource_name, p_tenant_hk))
       AND s.load_end_date IS NULL ORDER BY s.measurement_timestamp DESC LIMIT 1;
     IF v_unit <> p_unit THEN
         RAISE EXCEPTION '% % is measured in %, not in %', p_resource_type, p_resource_name, v_unit, p_unit;
     END IF;
+    -- The first that is said of a resource is what it has held all along, as far as the newest measurement goes: a verdict
+    -- need not wait for the next capture. A later one is a change, from now on.
+    v_from := coalesce(p_valid_from,
+        CASE WHEN NOT EXISTS (SELECT FROM capacity_ops.capacity_registry r WHERE r.resource_type = p_resource_type AND r.resource_name = p_resource_name
+                              AND coalesce(r.tenant_hk, ''::bytea) = coalesce(p_tenant_hk, ''::bytea)) THEN v_newest END,
+        clock_timestamp());
     INSERT INTO capacity_ops.capacity_registry AS r
         (tenant_hk, resource_type, resource_name, capacity, unit, valid_from, registered_by, reason)
     VALUES (p_tenant_hk, p_resource_type, p_resource_name, p_capacity, p_unit, v_from, coalesce(p_registered_by, session_user), p_reason)
@@ -650,13 +694,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_ops.register_capacity(bytea, varchar, varchar, numeric, varchar, timestamptz, text, text) IS
-    'What a resource can hold from a time on (NULL: from now), in the unit it is measured in; NULL tenant: the system.';
+    'What a resource can hold from a time on, in the unit it is measured in; NULL tenant: the system. NULL time: from the newest measurement on where no capacity was registered before, else from now. Returns that time.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.data_quality(p_hk bytea, p_as_of timestamptz, p_window interval)
 RETURNS TABLE (score numeric, completeness numeric, freshness numeric, validity numeric,
                measurements bigint, interval_seconds numeric, longest_gap interval)
 LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     WITH point AS (
         SELECT s.measurement_timestamp AS at, s.monitoring_frequency_seconds AS frequency,
                s.measurement_timestamp > s.load_date + interval '5 minutes'
@@ -682,8 +726,8 @@ AS $$
         FROM seen WHERE n > 0)
     SELECT round(100 * complete * fresh * valid, 2), round(100 * complete, 2), round(100 * fresh, 2), round(100 * valid, 2),
            n, seconds, longest
-    FROM part
-$$;
+    FROM part;
+END;
 COMMENT ON FUNCTION capacity_ops.data_quality(bytea, timestamptz, interval) IS
     'How far a resource''s measurements in a window can be relied on; the formula stands on resource_utilization_s.data_quality_score. No row: nothing was measured in the window.';
 
@@ -704,42 +748,43 @@ COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.levels(p_tenant_hk bytea, p_resource_type text)
 RETURNS TABLE (warning numeric, critical numeric) LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'WARNING'), min(d.warning)),
            coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'CRITICAL'), min(d.critical))
     FROM (SELECT p_tenant_hk AS tenant_hk) asked
     LEFT JOIN capacity_planning.capacity_threshold_s t ON t.resource_type = p_resource_type AND t.load_end_date IS NULL
         AND t.is_active AND t.threshold_operator IN ('>=', '>') AND t.tenant_hk IS NOT DISTINCT FROM asked.tenant_hk
     LEFT JOIN capacity_ops.default_threshold d ON d.resource_type = p_resource_type
-        AND d.scope = CASE WHEN asked.tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END
-$$;
+        AND d.scope = CASE WHEN asked.tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END;
+END;
 COMMENT ON FUNCTION capacity_ops.levels(bytea, text) IS
     'Percent of capacity at which a tenant''s (NULL: the system''s) resources of a type are in WARNING and CRITICAL: the lowest active thresholds, else the defaults. NULL: neither is defined.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.status(p_utilization numeric, p_warning numeric, p_critical numeric) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN p_utilization IS NULL THEN 'UNKNOWN'
                 WHEN p_utilization >= p_critical THEN 'CRITICAL'
                 WHEN p_utilization >= p_warning THEN 'WARNING'
-                ELSE 'NORMAL' END
-$$;
+                ELSE 'NORMAL' END;
+END;
 
 CREATE OR REPLACE FUNCTION capacity_planning.create_capacity_threshold(
     p_tenant_hk bytea, p_threshold_name varchar, p_resource_type varchar, p_threshold_percentage numeric,
     p_threshold_type varchar DEFAULT 'WARNING', p_alert_enabled boolean DEFAULT true)
-RETURNS bytea LANGUAGE plpgsql AS $$
+RETURNS bytea LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_key text := concat_ws('|', capacity_ops.tenant_key(p_tenant_hk), p_threshold_name, p_resource_type, upper(p_threshold_type));
     v_row capacity_planning.capacity_threshold_s;
 BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
-    IF coalesce(p_threshold_name, '') = '' OR coalesce(p_resource_type, '') = '' THEN
-        RAISE EXCEPTION 'a threshold needs a name and a resource type';
+    PERFORM capacity_ops.require_names(p_resource_type, p_threshold_name);
+    IF length(p_threshold_name) > 200 THEN
+        RAISE EXCEPTION 'a threshold''s name has at most 200 characters';
     ELSIF p_threshold_percentage IS NULL OR NOT (p_threshold_percentage > 0 AND p_threshold_percentage < 'Infinity') THEN
         RAISE EXCEPTION 'threshold "%" needs a positive percentage, not %', p_threshold_name, coalesce(p_threshold_percentage::text, 'NULL');
-    ELSIF upper(p_threshold_type) NOT IN ('WARNING', 'CRITICAL') THEN
-        RAISE EXCEPTION 'threshold "%" must be of type WARNING or CRITICAL, not %', p_threshold_name, p_threshold_type;
+    ELSIF upper(coalesce(p_threshold_type, '')) NOT IN ('WARNING', 'CRITICAL') THEN
+        RAISE EXCEPTION 'threshold "%" must be of type WARNING or CRITICAL, not %', p_threshold_name, coalesce(p_threshold_type, 'NULL');
     END IF;
     v_row.capacity_threshold_hk := capacity_ops.hash_key(v_key);
     v_row.load_date := clock_timestamp();
@@ -783,7 +828,7 @@ COMMENT ON FUNCTION capacity_planning.create_capacity_threshold(bytea, varchar, 
     'Defines a threshold of a tenant (NULL: of the system only) on a resource type, or changes it; returns its hash key.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.create_default_thresholds(p_tenant_hk bytea) RETURNS bigint LANGUAGE sql VOLATILE
-AS $$
+BEGIN ATOMIC
     SELECT count(*) FROM (
         SELECT capacity_planning.create_capacity_threshold(
                    p_tenant_hk, format('%s %s', d.resource_type, lower(v.kind))::varchar, d.resource_type, v.level, v.kind)
@@ -792,21 +837,21 @@ AS $$
         WHERE d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END
           AND NOT EXISTS (SELECT FROM capacity_planning.capacity_threshold_s t
                           WHERE t.load_end_date IS NULL AND t.tenant_hk IS NOT DISTINCT FROM p_tenant_hk
-                            AND t.resource_type = d.resource_type AND t.threshold_type = v.kind)) made
-$$;
+                            AND t.resource_type = d.resource_type AND t.threshold_type = v.kind)) made;
+END;
 COMMENT ON FUNCTION capacity_ops.create_default_thresholds(bytea) IS
     'Makes the default thresholds of a tenant (NULL: of the system) where it has none of that resource type and kind; how many were made.';
 
 -- {name} in a template becomes the value of that key. Left to right, once: a value that holds {name} itself stays as it is.
 CREATE OR REPLACE FUNCTION capacity_ops.render_template(p_template text, p_values jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT string_agg(literal.part || CASE WHEN p_values ? mark.name THEN coalesce(p_values ->> mark.name, 'unknown')
                                            ELSE coalesce('{' || mark.name || '}', '') END, '' ORDER BY n)
     FROM regexp_split_to_table(p_template, '\{[a-z0-9_]+\}') WITH ORDINALITY AS literal (part, n)
     LEFT JOIN LATERAL (SELECT m[1] AS name FROM regexp_matches(p_template, '\{([a-z0-9_]+)\}', 'g') WITH ORDINALITY AS r (m, i)
-                       WHERE r.i = literal.n) mark ON true
-$$;
+                       WHERE r.i = literal.n) mark ON true;
+END;
 
 CREATE OR REPLACE FUNCTION capacity_planning.evaluate_capacity_thresholds(p_tenant_hk bytea DEFAULT NULL, p_as_of timestamptz DEFAULT NULL)
 RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilization numeric, threshold_percentage numeric,
@@ -814,7 +859,7 @@ RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilizatio
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, alert_message text, verdict_reason text)
 LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     WITH asked AS (SELECT coalesce(p_as_of, clock_timestamp()) AS as_of),
     judged AS (
         SELECT t.*, n.resource_name, n.current_value, n.capacity, n.utilization_percentage, n.unit AS measured_in,
@@ -862,8 +907,8 @@ AS $$
     FROM judged j
     CROSS JOIN LATERAL (SELECT CASE WHEN j.obstacle IS NULL THEN j.is_past END AS exceeded) v
     ORDER BY v.exceeded DESC NULLS LAST, j.utilization_percentage DESC NULLS LAST, j.tenant_hk NULLS FIRST,
-             j.resource_type, j.resource_name, j.threshold_percentage DESC, j.threshold_name
-$$;
+             j.resource_type, j.resource_name, j.threshold_percentage DESC, j.threshold_name;
+END;
 COMMENT ON FUNCTION capacity_planning.evaluate_capacity_thresholds(bytea, timestamptz) IS
     'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of. threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Reads only.';
 
@@ -873,7 +918,7 @@ COMMENT ON FUNCTION capacity_planning.evaluate_capacity_thresholds(bytea, timest
 
 -- Two readings of a cumulative counter: the one before comes back, the new one is kept.
 CREATE OR REPLACE FUNCTION capacity_ops.read_counter(p_name text, p_at timestamptz, p_value jsonb, p_keep boolean)
-RETURNS TABLE (measured_at timestamptz, value jsonb) LANGUAGE plpgsql AS $$
+RETURNS TABLE (measured_at timestamptz, value jsonb) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_server bigint := coalesce(capacity_ops.server_identifier(), 0);
 BEGIN
@@ -888,7 +933,7 @@ $$;
 CREATE OR REPLACE FUNCTION capacity_ops.measure_system(p_at timestamptz, p_keep boolean)
 RETURNS TABLE (resource_type text, resource_name text, resource_category text, current_value numeric, unit text,
                capacity numeric, method text, metrics jsonb)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_sees_all boolean := pg_has_role('pg_read_all_stats', 'USAGE');
@@ -952,7 +997,7 @@ BEGIN
     BEGIN
         RETURN QUERY SELECT 'USERS', 'platform users', 'PLATFORM', (SELECT count(*) FROM auth.user_h)::numeric, 'users',
             (SELECT sum(max_users) FROM capacity_ops.tenant WHERE is_active AND NOT is_simulated
-             HAVING bool_and(max_users IS NOT NULL) AND sum(max_users) > 0)::numeric,
+             HAVING bool_and(max_users > 0 IS TRUE))::numeric,  -- 0 or less is no limit
             'rows of auth.user_h against the active tenants'' max_users', NULL::jsonb;
     EXCEPTION WHEN insufficient_privilege THEN
         RAISE NOTICE 'USERS left out: %', SQLERRM;
@@ -967,33 +1012,37 @@ BEGIN
     FROM pg_database ORDER BY mxid_age(datminmxid) DESC, datname LIMIT 1;
 
     -- SEQUENCES: values used of those that the narrowest column fed by the sequence can hold.
-    RETURN QUERY
-    WITH sequence AS (
-        SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, s.seqincrement > 0 AS ascends, s.seqmin, s.seqmax, s.seqtypid,
-               pg_sequence_last_value(c.oid)::numeric AS last
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
-        WHERE CASE WHEN c.relkind = 'S' AND c.relpersistence <> 't' AND NOT s.seqcycle THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END),
-    fed AS (  -- by ownership (serial, identity) or by a column default
-        SELECT d.objid AS oid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname) AS column
-        FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-        UNION
-        SELECT d.refobjid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname)
-        FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
-        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass),
-    filled AS (
-        SELECT s.name, f.column, t.type::regtype::text AS type,
-               CASE WHEN s.last IS NULL THEN 0 WHEN s.ascends THEN s.last - s.seqmin + 1 ELSE s.seqmax - s.last + 1 END AS used,
-               CASE WHEN s.ascends THEN least(s.seqmax, edge.high) - s.seqmin + 1 ELSE s.seqmax - greatest(s.seqmin, edge.low) + 1 END AS room
-        FROM sequence s LEFT JOIN fed f USING (oid)
-        CROSS JOIN LATERAL (SELECT coalesce(f.atttypid, s.seqtypid) AS type) t
-        CROSS JOIN LATERAL (SELECT CASE t.type WHEN 'int2'::regtype THEN 32767::numeric WHEN 'int4'::regtype THEN 2147483647
-                                          ELSE 9223372036854775807 END AS high,
-                                   CASE t.type WHEN 'int2'::regtype THEN -32768::numeric WHEN 'int4'::regtype THEN -2147483648
-                                          ELSE -9223372036854775808 END AS low) edge)
-    SELECT 'SEQUENCES', 'fullest', 'DATABASE', used, 'values', room, 'pg_sequence_last_value against the column''s type',
-           jsonb_build_object('sequence', name, 'column', filled.column, 'type', type)
-    FROM filled WHERE room > 0 ORDER BY used / room DESC, name LIMIT 1;
+    BEGIN
+        RETURN QUERY
+        WITH sequence AS (
+            SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, s.seqincrement > 0 AS ascends, s.seqmin, s.seqmax, s.seqtypid,
+                   pg_sequence_last_value(c.oid)::numeric AS last
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
+            WHERE CASE WHEN c.relkind = 'S' AND c.relpersistence <> 't' AND NOT s.seqcycle THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END),
+        fed AS (  -- by ownership (serial, identity) or by a column default
+            SELECT d.objid AS oid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname) AS column
+            FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+            UNION
+            SELECT d.refobjid, a.atttypid, format('%s.%I', a.attrelid::regclass, a.attname)
+            FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+            WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass),
+        filled AS (
+            SELECT s.name, f.column, t.type::regtype::text AS type,
+                   CASE WHEN s.last IS NULL THEN 0 WHEN s.ascends THEN s.last - s.seqmin + 1 ELSE s.seqmax - s.last + 1 END AS used,
+                   CASE WHEN s.ascends THEN least(s.seqmax, edge.high) - s.seqmin + 1 ELSE s.seqmax - greatest(s.seqmin, edge.low) + 1 END AS room
+            FROM sequence s LEFT JOIN fed f USING (oid)
+            CROSS JOIN LATERAL (SELECT coalesce(f.atttypid, s.seqtypid) AS type) t
+            CROSS JOIN LATERAL (SELECT CASE t.type WHEN 'int2'::regtype THEN 32767::numeric WHEN 'int4'::regtype THEN 2147483647
+                                              ELSE 9223372036854775807 END AS high,
+                                       CASE t.type WHEN 'int2'::regtype THEN -32768::numeric WHEN 'int4'::regtype THEN -2147483648
+                                              ELSE -9223372036854775808 END AS low) edge)
+        SELECT 'SEQUENCES', 'fullest', 'DATABASE', used, 'values', room, 'pg_sequence_last_value against the column''s type',
+               jsonb_build_object('sequence', name, 'column', filled.column, 'type', type)
+        FROM filled WHERE room > 0 ORDER BY used / room DESC, name LIMIT 1;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE NOTICE 'SEQUENCES left out: one of them is locked by another session';
+    END;
     SELECT count(*) INTO v_count FROM pg_class
     WHERE CASE WHEN relkind = 'S' AND relpersistence <> 't' THEN NOT has_sequence_privilege(oid, 'SELECT, USAGE') END;
     IF v_count > 0 THEN
@@ -1033,7 +1082,7 @@ BEGIN
         IF v_before.value IS NULL THEN
             RAISE NOTICE 'CPU left out: a rate needs two readings, this was the first';
         ELSIF p_at - v_before.measured_at < interval '1 second' OR (v_value ->> 'total')::numeric <= (v_before.value ->> 'total')::numeric THEN
-            RAISE NOTICE 'CPU left out: the host was restarted, or less than a second has passed, since the reading before';
+            RAISE NOTICE 'CPU left out: less than a second since the reading before, or the host was restarted';
         ELSE
             RETURN QUERY SELECT 'CPU', 'host', 'HOST',
                 round((v_value ->> 'cores')::numeric * greatest(0, 1 - ((v_value ->> 'idle')::numeric - (v_before.value ->> 'idle')::numeric)
@@ -1051,7 +1100,7 @@ $$;
 CREATE OR REPLACE FUNCTION capacity_ops.measure_tenants(p_tenant_hk bytea)
 RETURNS TABLE (tenant_hk bytea, resource_type text, resource_name text, resource_category text, current_value numeric, unit text,
                capacity numeric, method text, metrics jsonb)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_sql text;
@@ -1060,7 +1109,7 @@ DECLARE
     v_percent numeric;
 BEGIN
     IF has_table_privilege('auth.user_h', 'SELECT') THEN
-        RETURN QUERY SELECT t.tenant_hk, 'USERS', 'users', 'TENANT', count(u.user_hk)::numeric, 'users', nullif(t.max_users, 0)::numeric,
+        RETURN QUERY SELECT t.tenant_hk, 'USERS', 'users', 'TENANT', count(u.user_hk)::numeric, 'users', CASE WHEN t.max_users > 0 THEN t.max_users END::numeric,
             'rows of auth.user_h against the tenant''s max_users', NULL::jsonb
         FROM capacity_ops.tenant t LEFT JOIN auth.user_h u USING (tenant_hk)
         WHERE t.is_active AND NOT t.is_simulated AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
@@ -1069,46 +1118,50 @@ BEGIN
         RAISE NOTICE 'USERS of tenants left out: this role may not read auth.user_h';
     END IF;
 
-    WITH candidate AS (
-        SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid) AS size,
-               has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid) AS readable
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_hk' AND a.atttypid = 'bytea'::regtype AND NOT a.attisdropped
-        WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('capacity_planning', 'capacity_ops', 'pg_catalog', 'information_schema')),
-    sampled AS (
-        SELECT *, least(100, 100 * capacity_ops.setting('tenant_scan_bytes') / nullif(sum(size) FILTER (WHERE readable) OVER (), 0)) AS percent FROM candidate)
-    SELECT string_agg(format('SELECT tenant_hk, count(*) * %s AS owned, sum(28 + %s) * %s AS bytes FROM ONLY %I.%I%s GROUP BY 1',
-                             100 / percent, sizes.sum, 100 / percent, nspname, relname,
-                             CASE WHEN percent < 100 THEN format(' TABLESAMPLE SYSTEM (%s) REPEATABLE (0)', round(percent, 4)) ELSE '' END),
-                      ' UNION ALL ') FILTER (WHERE readable),
-           string_agg(format('%I.%I', nspname, relname), ', ') FILTER (WHERE NOT readable),
-           count(*) FILTER (WHERE readable), min(percent)
-    INTO v_sql, v_left_out, v_tables, v_percent
-    FROM sampled
-    CROSS JOIN LATERAL (SELECT string_agg(format('coalesce(pg_column_size(%I), 0)', attname), ' + ') AS sum
-                        FROM pg_attribute WHERE attrelid = sampled.oid AND attnum > 0 AND NOT attisdropped) sizes;
-    IF v_left_out IS NOT NULL THEN
-        RAISE NOTICE 'ROWS and STORAGE of tenants: without %, which this role may not read whole', v_left_out;
-    END IF;
-    IF v_sql IS NULL THEN
-        RAISE NOTICE 'ROWS and STORAGE of tenants left out: no readable table has a tenant_hk';
-        RETURN;
-    END IF;
-    RETURN QUERY EXECUTE format($query$
-        WITH owned AS (SELECT tenant_hk, sum(owned) AS owned, sum(bytes) AS bytes FROM (%s) each_table GROUP BY 1)
-        SELECT t.tenant_hk, v.resource_type, 'owned rows', 'TENANT', round(coalesce(v.value, 0)), v.unit, NULL::numeric, v.method || $2, jsonb_build_object('tables', $3)
-        FROM capacity_ops.tenant t LEFT JOIN owned o USING (tenant_hk)
-        CROSS JOIN LATERAL (VALUES ('ROWS', o.owned, 'rows', 'rows with the tenant''s key'),
-                                   ('STORAGE', o.bytes, 'bytes', 'pg_column_size of those rows and their headers')) v (resource_type, value, unit, method)
-        WHERE t.is_active AND NOT t.is_simulated AND ($1 IS NULL OR t.tenant_hk = $1)$query$, v_sql)
-    USING p_tenant_hk, CASE WHEN v_percent < 100 THEN format(', %s %% of the pages sampled', round(v_percent, 2)) ELSE ', all counted' END, v_tables;
+    BEGIN
+        WITH candidate AS (
+            SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid) AS size,
+                   has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid) AS readable
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_hk' AND a.atttypid = 'bytea'::regtype AND NOT a.attisdropped
+            WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('capacity_planning', 'capacity_ops', 'pg_catalog', 'information_schema')),
+        sampled AS (
+            SELECT *, least(100, 100 * capacity_ops.setting('tenant_scan_bytes') / nullif(sum(size) FILTER (WHERE readable) OVER (), 0)) AS percent FROM candidate)
+        SELECT string_agg(format('SELECT tenant_hk, count(*) * %s AS owned, sum(28 + %s) * %s AS bytes FROM ONLY %I.%I%s GROUP BY 1',
+                                 100 / percent, sizes.sum, 100 / percent, nspname, relname,
+                                 CASE WHEN percent < 100 THEN format(' TABLESAMPLE SYSTEM (%s) REPEATABLE (0)', round(percent, 4)) ELSE '' END),
+                          ' UNION ALL ') FILTER (WHERE readable),
+               string_agg(format('%I.%I', nspname, relname), ', ') FILTER (WHERE NOT readable),
+               count(*) FILTER (WHERE readable), min(percent)
+        INTO v_sql, v_left_out, v_tables, v_percent
+        FROM sampled
+        CROSS JOIN LATERAL (SELECT string_agg(format('coalesce(pg_column_size(%I), 0)', attname), ' + ') AS sum
+                            FROM pg_attribute WHERE attrelid = sampled.oid AND attnum > 0 AND NOT attisdropped) sizes;
+        IF v_left_out IS NOT NULL THEN
+            RAISE NOTICE 'ROWS and STORAGE of tenants: without %, which this role may not read whole', v_left_out;
+        END IF;
+        IF v_sql IS NULL THEN
+            RAISE NOTICE 'ROWS and STORAGE of tenants left out: no readable table has a tenant_hk';
+            RETURN;
+        END IF;
+        RETURN QUERY EXECUTE format($query$
+            WITH owned AS (SELECT tenant_hk, sum(owned) AS owned, sum(bytes) AS bytes FROM (%s) each_table GROUP BY 1)
+            SELECT t.tenant_hk, v.resource_type, 'owned rows', 'TENANT', round(coalesce(v.value, 0)), v.unit, NULL::numeric, v.method || $2, jsonb_build_object('tables', $3)
+            FROM capacity_ops.tenant t LEFT JOIN owned o USING (tenant_hk)
+            CROSS JOIN LATERAL (VALUES ('ROWS', o.owned, 'rows', 'rows with the tenant''s key'),
+                                       ('STORAGE', o.bytes, 'bytes', 'pg_column_size of those rows and their headers')) v (resource_type, value, unit, method)
+            WHERE t.is_active AND NOT t.is_simulated AND ($1 IS NULL OR t.tenant_hk = $1)$query$, v_sql)
+        USING p_tenant_hk, CASE WHEN v_percent < 100 THEN format(', %s %% of the pages sampled', round(v_percent, 2)) ELSE ', all counted' END, v_tables;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE NOTICE 'ROWS and STORAGE of tenants left out: a table of theirs is locked by another session';
+    END;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION capacity_planning.capture_resource_utilization(p_tenant_hk bytea DEFAULT NULL)
+CREATE OR REPLACE FUNCTION capacity_planning.capture_resource_utilization(p_tenant_hk bytea DEFAULT NULL, p_measured jsonb DEFAULT NULL)
 RETURNS TABLE (resource_type varchar, current_usage numeric, capacity numeric, utilization_percentage numeric, status varchar,
                tenant_hk bytea, resource_name varchar, unit varchar, measurement_method varchar)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;
@@ -1143,22 +1196,29 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    WITH measured AS MATERIALIZED (
-        SELECT NULL::bytea AS tenant_hk, m.* FROM capacity_ops.measure_system(v_at, v_recording) m WHERE p_tenant_hk IS NULL
+    WITH system AS MATERIALIZED (
+        SELECT NULL::bytea AS tenant_hk, m.*, 'capacity_planning.capture' AS source
+        FROM capacity_ops.measure_system(v_at, v_recording) m WHERE p_tenant_hk IS NULL),
+    measured AS MATERIALIZED (
+        SELECT * FROM system
+        UNION ALL  -- what the caller measured of the host, where the server could not
+        SELECT NULL, x.resource_type, x.resource_name, 'HOST', x.current_value, x.unit, x.capacity, x.method, NULL, x.source
+        FROM jsonb_to_recordset(p_measured) AS x (resource_type text, resource_name text, current_value numeric, unit text, capacity numeric, method text, source text)
+        WHERE p_tenant_hk IS NULL AND x.resource_type NOT IN (SELECT resource_type FROM system)
         UNION ALL
-        SELECT m.* FROM capacity_ops.measure_tenants(p_tenant_hk) m WHERE v_recording OR p_tenant_hk IS NOT NULL),
+        SELECT m.*, 'capacity_planning.capture' FROM capacity_ops.measure_tenants(p_tenant_hk) m WHERE v_recording OR p_tenant_hk IS NOT NULL),
     keyed AS (
-        SELECT m.*, k.bk, capacity_ops.hash_key(k.bk) AS hk
+        SELECT m.*, k.bk, capacity_ops.hash_key(k.bk) AS hk, CASE WHEN m.capacity > 0 AND m.capacity < 'Infinity' THEN m.capacity END AS own
         FROM measured m CROSS JOIN LATERAL (SELECT capacity_ops.resource_key(m.resource_type, m.resource_name, m.tenant_hk) AS bk) k),
     judged AS (
         SELECT k.*, c.capacity AS known, k.current_value / c.capacity * 100 AS utilization, l.warning, l.critical,
                capacity_ops.status(k.current_value / c.capacity * 100, l.warning, l.critical) AS status
         FROM keyed k
-        CROSS JOIN LATERAL (SELECT coalesce(k.capacity, capacity_ops.capacity_at(k.tenant_hk, k.resource_type, k.resource_name, v_at)) AS capacity) c
+        CROSS JOIN LATERAL (SELECT coalesce(k.own, capacity_ops.capacity_at(k.tenant_hk, k.resource_type, k.resource_name, v_at)) AS capacity) c
         CROSS JOIN LATERAL capacity_ops.levels(k.tenant_hk, k.resource_type) l),
     hub AS (
         INSERT INTO capacity_planning.resource_utilization_h (resource_utilization_hk, resource_utilization_bk, load_date, record_source)
-        SELECT hk, bk, v_at, 'capacity_planning.capture' FROM keyed WHERE v_recording ON CONFLICT DO NOTHING),
+        SELECT hk, bk, v_at, source FROM keyed WHERE v_recording ON CONFLICT DO NOTHING),
     recorded AS (
         INSERT INTO capacity_planning.resource_utilization_s (
             resource_utilization_hk, load_date, hash_diff, tenant_hk, measurement_timestamp, resource_type, resource_name, resource_category,
@@ -1167,15 +1227,15 @@ BEGIN
             peak_value_30d, average_value_30d, minimum_value_30d, threshold_warning, threshold_critical, threshold_maximum, status,
             measurement_source, measurement_method, measurement_latency_ms, related_metrics, monitoring_frequency_seconds,
             data_quality_score, system_identifier, record_source)
-        SELECT j.hk, v_at, sha256(convert_to(concat_ws('|', j.current_value, j.capacity, j.unit), 'UTF8')), j.tenant_hk, v_at,
-               j.resource_type, j.resource_name, j.resource_category, j.current_value, j.unit, j.capacity, round(j.utilization, 6),
+        SELECT j.hk, v_at, sha256(convert_to(concat_ws('|', j.current_value, j.own, j.unit), 'UTF8')), j.tenant_hk, v_at,
+               j.resource_type, j.resource_name, j.resource_category, j.current_value, j.unit, j.own, round(j.utilization, 6),
                greatest(p.peak_24h, j.current_value), (coalesce(p.sum_24h, 0) + j.current_value) / (p.n_24h + 1), least(p.minimum_24h, j.current_value),
                greatest(p.peak_7d, j.current_value), (coalesce(p.sum_7d, 0) + j.current_value) / (p.n_7d + 1), least(p.minimum_7d, j.current_value),
                greatest(p.peak_30d, j.current_value), (coalesce(p.sum_30d, 0) + j.current_value) / (p.n_30d + 1), least(p.minimum_30d, j.current_value),
                j.known * j.warning / 100, j.known * j.critical / 100, j.known, j.status,
-               'PostgreSQL ' || current_setting('server_version'), j.method,
+               CASE j.source WHEN 'capacity_planning.capture' THEN 'PostgreSQL ' || current_setting('server_version') ELSE j.source END, j.method,
                round(1000 * extract(epoch FROM clock_timestamp() - v_at)), j.metrics, capacity_ops.setting('monitoring_interval_seconds'),
-               q.score, v_server, 'capacity_planning.capture'
+               q.score, v_server, j.source
         FROM judged j
         CROSS JOIN LATERAL (
             SELECT max(s.current_value) FILTER (WHERE d.day) AS peak_24h, max(s.current_value) FILTER (WHERE d.week) AS peak_7d, max(s.current_value) AS peak_30d,
@@ -1194,8 +1254,8 @@ BEGIN
     ORDER BY j.resource_type, j.resource_name;
 END
 $$;
-COMMENT ON FUNCTION capacity_planning.capture_resource_utilization(bytea) IS
-    'Measures and records what is used now: NULL the system and every active tenant (the system''s rows come back), else one tenant. What cannot be measured here is left out with a NOTICE that says why.';
+COMMENT ON FUNCTION capacity_planning.capture_resource_utilization(bytea, jsonb) IS
+    'Measures and records what is used now: NULL the system and every active tenant (the system''s rows come back), else one tenant. What cannot be measured here is left out with a NOTICE that says why; p_measured may bring what a program on the host measured: [{resource_type, resource_name, current_value, unit, capacity, method, source}].';
 
 ---------------------------------------------------------------------------------------------------------------------
 -- Views that the platform's clients read
@@ -1239,16 +1299,15 @@ CREATE OR REPLACE VIEW capacity_planning.capacity_alerts AS
 SELECT capacity_ops.tenant_key(t.tenant_hk) AS tenant_id, t.threshold_name, t.resource_type, t.threshold_type, t.threshold_percentage,
        t.alert_severity, t.last_triggered_date, t.trigger_count_24h, t.trigger_count_7d, t.trigger_count_30d,
        t.average_resolution_time_minutes, t.false_positive_rate, t.true_positive_rate, t.threshold_effectiveness_score,
-       round(t.trigger_count_30d / 30.0, 2) AS trigger_frequency,
-       t.is_active IS NOT FALSE AND capacity_ops.is_watched(t.tenant_hk) AS is_active
+       round(t.trigger_count_30d / 30.0, 2) AS trigger_frequency, t.is_active IS NOT FALSE AS is_active
 FROM capacity_planning.capacity_threshold_s t
-WHERE t.load_end_date IS NULL;
+WHERE t.load_end_date IS NULL AND capacity_ops.is_watched(t.tenant_hk);
 COMMENT ON VIEW capacity_planning.capacity_alerts IS
-    'Current thresholds with what alerting found of them; trigger_frequency is triggers a day over 30 days. Counts and rates are NULL until alerting has results.';
+    'Current thresholds of the system and of active tenants with what alerting found of them; trigger_frequency is triggers a day over 30 days. Counts and rates are NULL until alerting has results.';
 
 -- The guide archives by INSERT … SELECT *; the archive keeps one copy of a version however often that runs.
 CREATE OR REPLACE VIEW capacity_planning.capacity_forecast_archive AS SELECT * FROM capacity_ops.forecast_archive;
-CREATE OR REPLACE FUNCTION capacity_ops.archive_forecast() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION capacity_ops.archive_forecast() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO capacity_ops.forecast_archive SELECT NEW.* ON CONFLICT (capacity_forecast_hk, load_date) DO NOTHING;
     RETURN NEW;

@@ -35,13 +35,13 @@ def capture(vault: Vault, tenant: str, host_metrics: Literal["auto", "yes", "no"
     tenant
         ALL, SYSTEM or one tenant; see :meth:`capacity_kit.vault.Vault.capture`.
     host_metrics
-        Whether to measure this host too: ``auto`` when the server runs on it. Memory and processors that the
-        server measured itself are not measured twice.
+        Whether to measure this host too: ``auto`` when the server runs on it. What the server measured itself
+        of memory and processors is what is recorded.
 
     Returns
     -------
     DataFrame
-        As :meth:`capacity_kit.vault.Vault.capture` returns it, the host's rows at its end.
+        As :meth:`capacity_kit.vault.Vault.capture` returns it.
 
     Raises
     ------
@@ -60,18 +60,14 @@ def capture(vault: Vault, tenant: str, host_metrics: Literal["auto", "yes", "no"
     directory = Path(vault.server.data_directory) if vault.server.data_directory else None
     if directory:
         _register_storage(vault, directory)
-    captured = vault.capture(tenant)
-    return pd.concat([captured, _measure_host(vault, directory, captured)], ignore_index=True)
+    return vault.capture(tenant, _measured(host.measure(directory, note=vault.notices.append)))
 
 
-def _measure_host(vault: Vault, directory: Path | None, captured: pd.DataFrame) -> pd.DataFrame:
-    measured = host.measure(directory, note=vault.notices.append)
-    by_server = captured.loc[captured["tenant_hk"].isna(), "resource_type"]
-    measured = measured[~measured["resource_type"].isin(by_server)]
-    if measured.empty:
-        return captured.iloc[:0]
-    vault.load([measured], host.RECORD_SOURCE, method=host.METHOD, label="this host")
-    return vault.read("recorded", record_source=host.RECORD_SOURCE, since=measured["measured_at"].min())
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The host's measurements as a capture takes them."""
+    kept = ["resource_type", "resource_name", "value", "unit", "capacity"]
+    named = frame[kept].rename(columns={"value": "current_value"})
+    return named.assign(method=host.METHOD, source=host.RECORD_SOURCE)
 
 
 def _register_storage(vault: Vault, directory: Path) -> None:

@@ -141,7 +141,13 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         return connection
 
     return create_engine(
-        "postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=4
+        "postgresql+psycopg://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=4,
+        # Whatever the role prefers: what waited for a lock must see what it waited for.
+        isolation_level="READ COMMITTED",
     )
 
 
@@ -293,6 +299,8 @@ def explain(error: psycopg.Error) -> CapacityError:
         | psycopg.errors.SerializationFailure,
     ):
         return CapacityError(f"Another session was in the way: {said}", "Try again.")
+    if isinstance(error, psycopg.DataError):
+        return CapacityError(said[:1].upper() + said[1:], hint)
     if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
         return CapacityError(
             f"The connection to the server was lost: {said}", "What was not committed is undone; try again."

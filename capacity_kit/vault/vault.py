@@ -24,8 +24,6 @@ from capacity_kit.vault.load import Loaded
 
 ALL: Final = "ALL"
 SYSTEM: Final = "SYSTEM"
-CAPTURED: Final = "capacity_planning.capture"
-"""The record source of what the server measured itself."""
 
 
 @dataclass(frozen=True)
@@ -220,13 +218,16 @@ class Vault:
         hint = f"Known are: {', '.join([ALL, SYSTEM, *close])}{', ...' if len(by_name) > len(close) else ''}"
         raise CapacityError(f"There is no tenant {label!r}", hint)
 
-    def capture(self, tenant: str = SYSTEM) -> pd.DataFrame:
+    def capture(self, tenant: str = SYSTEM, measured: pd.DataFrame | None = None) -> pd.DataFrame:
         """Have the server measure itself, and record what it measured.
 
         Parameters
         ----------
         tenant
             ALL, SYSTEM or one tenant. With SYSTEM the tenants are recorded too, and not shown.
+        measured
+            What a program on the server's host measured: resource_type, resource_name, current_value, unit,
+            capacity, method, source. Recorded with the system's resources, where the server gave none of that type.
 
         Returns
         -------
@@ -235,10 +236,11 @@ class Vault:
             utilization_percentage, status, measurement_method. What could not be measured is in ``notices``.
         """
         with self.transaction():
-            captured = self.read("capture", tenant=self.tenant(tenant))
+            brought = None if measured is None else measured.to_json(orient="records")
+            captured = self.read("capture", tenant=self.tenant(tenant), measured=brought)
             if tenant != ALL:
                 return captured
-            recorded = self.read("recorded", record_source=CAPTURED, since=None)
+            recorded = self.read("recorded")
             return captured if recorded.empty else recorded  # empty: another session was recording
 
     def analyze(

@@ -282,8 +282,23 @@ def test_days_are_whole_and_rounded_down(bench):
     assert "register_capacity" in action
     statement = action[action.index("SELECT") :].rstrip(";").replace("<bytes>", "200e9")
     bench.rows(statement)
-    known = bench.analyze("unknown", as_of=bench.value("SELECT now() + interval '1 minute'"))["unknown"]
-    assert known["capacity"] is None  # registered from now on; its newest measurement is older
+    assert (
+        bench.analyze("unknown")["unknown"]["capacity"] == 200e9
+    )  # the first one holds from the newest measurement on
+
+
+def test_a_level_that_reached_its_limit_in_the_window_is_not_nothing_to_do(bench):
+    calm = np.full(61, 30e9)
+    t = np.arange(0, 61, 0.25)
+    values = np.where(
+        np.abs(t - 50.25) < 0.01, 99e9, 30e9
+    )  # one measurement of four that day: its median stays calm
+    bench.plant("peaked", 60 - t, values, capacity=100e9)
+    bench.plant("calm", 60 - DAYS, calm, capacity=100e9)
+    rows = bench.analyze()
+    assert "peaked at 92.2 GiB (99.0 %)" in rows["peaked"]["recommended_action"]
+    assert rows["peaked"]["action_priority"] == "MEDIUM"
+    assert rows["calm"]["recommended_action"].endswith("Nothing to do.")
 
 
 def test_season_reaches_the_limit_before_the_trend_does(bench):

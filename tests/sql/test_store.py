@@ -125,7 +125,7 @@ def test_one_threshold_defined_by_many_sessions_at_once_has_one_current_version(
         ("NULL, 'x', 'STORAGE', 0", "positive percentage"),
         ("NULL, 'x', 'STORAGE', 'NaN'", "positive percentage"),
         ("NULL, 'x', 'STORAGE', NULL", "positive percentage"),
-        ("NULL, '', 'STORAGE', 80", "needs a name"),
+        ("NULL, '', 'STORAGE', 80", "type and a name are needed"),
         ("NULL, 'x', 'STORAGE', 80, 'LOUD'", "WARNING or CRITICAL"),
         ("sha256('nobody'::bytea), 'x', 'STORAGE', 80", "unknown tenant"),
     ],
@@ -218,6 +218,17 @@ def test_a_registered_capacity_turns_unknown_into_a_verdict(db):
     after = {r["resource_type"]: r for r in db.execute(read)}["STORAGE"]
     assert after["status"] == "NORMAL"
     assert 49 < after["utilization_percentage"] < 52
+
+
+def test_the_first_capacity_holds_from_the_newest_measurement_on_and_later_ones_from_now(db):
+    db.execute("SELECT FROM capacity_planning.capture_resource_utilization()")
+    measured = one(db, "SELECT max(measurement_timestamp) FROM capacity_planning.resource_utilization_s")
+    register = "SELECT capacity_ops.register_capacity(NULL, 'WAL', 'pg_wal', %s::numeric, 'bytes')"
+    assert one(db, register, 1e12) == measured
+    status = "SELECT status FROM capacity_planning.current_capacity_status WHERE resource_type = 'WAL'"
+    assert one(db, status) == "NORMAL", "judged at once"
+    assert one(db, register, 1) > measured
+    assert one(db, status) == "NORMAL", "a change holds from now on"
 
 
 # The archive
