@@ -69,7 +69,7 @@ def table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, prose: bool 
         return
     if not prose:
         taken = sum(2 + max(cell_len(text) for text in column) for column in zip(header, *cells, strict=True))
-        last = max(20, out.width - taken + 2 + max(cell_len(line[-1]) for line in (header, *cells)))
+        last = max(32, out.width - taken + 2 + max(cell_len(line[-1]) for line in (header, *cells)))
         cells = [[*line[:-1], units.plain(line[-1], last)] for line in cells]
     shown = Table(*header, box=None, pad_edge=False, header_style="bold")
     for line in cells:
