@@ -2,8 +2,9 @@
 
     python benchmarks/map_speed.py [SERIES] [DAYS]
 
-Each is the best of three runs, since whatever else the machine does only slows them; each forecasts a year ahead and backtests from six origins. A private server is
-started for it and removed again. Series are of 200 to DAYS days, so that few are equally long.
+Each is the best of three runs, since whatever else the machine does only slows them; each forecasts a year ahead and
+backtests from six origins. A private server is started for it and removed again. Series are of 200 to DAYS days, so
+that few are equally long.
 """
 
 from __future__ import annotations
