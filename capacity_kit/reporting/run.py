@@ -29,6 +29,7 @@ from capacity_kit.reporting import index, parameters, render, site
 from capacity_kit.reporting.parameters import Parameter, Value
 from capacity_kit.reporting.result import Failure, Result, published_in
 from capacity_kit.settings import Settings
+from capacity_kit.vault import connection
 
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the section being worked on."""
@@ -124,10 +125,10 @@ def run(
             },
         )
         environment = _environment(opened, settings, as_of)
-        secrets = [s for s in (opened.dsn.get_secret_value(), opened.target.password) if s]
+        connection.keep_secret(opened.dsn.get_secret_value())
     executed, failure = _execute(node, file.stem, values, environment, cell_timeout, progress)
-    executed = _without(executed, secrets)
-    result = _conclude(result, executed, failure and Failure(**_without(vars(failure), secrets)))
+    _blot(executed)
+    result = _conclude(result, executed, failure and Failure(**_without(vars(failure))))
     return Published(_publish(settings.site, declared, executed, result, as_of), result)
 
 
@@ -324,17 +325,24 @@ def _section(notebook: NotebookNode, cell: int) -> str:
     return ""
 
 
-def _without(found: Any, secrets: list[str]) -> Any:
+def _blot(executed: NotebookNode) -> None:
+    """Blot every secret out of what the cells said; not out of the notebook's own structure."""
+    for cell in executed.cells:
+        for output in cell.get("outputs", []):
+            for part in ("text", "data", "metadata", "evalue", "traceback"):
+                if part in output:
+                    output[part] = _without(output[part])
+
+
+def _without(found: Any) -> Any:
     """`found` with every secret in its texts blotted out."""
     if isinstance(found, str):
-        for secret in secrets:
-            found = found.replace(secret, "***")
-        return found
+        return connection.redact_all(found)
     if isinstance(found, dict):
-        cleaned = {key: _without(value, secrets) for key, value in found.items()}
+        cleaned = {key: _without(value) for key, value in found.items()}
         return NotebookNode(cleaned) if isinstance(found, NotebookNode) else cleaned  # type: ignore[no-untyped-call]
     if isinstance(found, list | tuple):
-        return [_without(value, secrets) for value in found]
+        return [_without(value) for value in found]
     return found
 
 

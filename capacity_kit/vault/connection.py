@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import quote
 
 import psycopg
 from psycopg import conninfo
@@ -26,6 +29,8 @@ OLDEST: Final = 14
 """The oldest PostgreSQL that the workbench runs on."""
 
 _secrets: set[str] = set()
+SHORTEST_SECRET: Final = 4
+"""A shorter password is no secret, and blotting it out would spoil every text that has it for a syllable."""
 
 _NAMES_A_SERVER: Final = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
 _HOW_TO_NAME: Final = (
@@ -49,13 +54,13 @@ class Target:
     origin: Literal["argument", "CAPACITY_DSN", "libpq", "embedded"]
 
     @property
-    def password(self) -> str | None:
-        """The password in the connection string or in PGPASSWORD, to be kept out of whatever is printed."""
+    def passwords(self) -> set[str]:
+        """The password in the connection string and that in PGPASSWORD: both are kept out of what is printed."""
         try:
             named = conninfo.conninfo_to_dict(self.dsn.get_secret_value()).get("password")
         except psycopg.Error:
             named = None
-        return str(named) if named else os.environ.get("PGPASSWORD") or None
+        return {str(secret) for secret in (named, os.environ.get("PGPASSWORD")) if secret}
 
 
 def resolve(dsn: str | None = None) -> Target:
@@ -117,8 +122,7 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
     on_notice
         Called with each NOTICE or WARNING that the server sends.
     """
-    if target.password:
-        _secrets.add(target.password)
+    keep_secret(*target.passwords)
 
     def connect() -> psycopg.Connection:
         defaults = {"application_name": "capacity-kit", "connect_timeout": 10, "client_encoding": "UTF8"}
@@ -237,9 +241,18 @@ _CONNECTION_FAILURES: Final = (
 
 def redact(text: str, target: Target) -> str:
     """Return a text with the target's password blotted out."""
-    if target.password:
-        _secrets.add(target.password)
+    keep_secret(*target.passwords)
     return redact_all(text)
+
+
+def keep_secret(*secrets: str) -> None:
+    """Blot these out of every text from now on, in every form in which a program may print them."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            escaped = secret.replace("\\", "\\\\").replace("'", "\\'")
+            _secrets.update({secret, repr(secret)[1:-1], escaped, quote(secret), quote(secret, safe="")})
+            _secrets.update({json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]})
+            _secrets.update({html.escape(secret), repr(secret + "'\"")[1:-4]})
 
 
 def redact_all(text: str) -> str:

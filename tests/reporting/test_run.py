@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import pytest
@@ -130,6 +131,28 @@ def test_a_password_reaches_no_notebook_page_or_result(publish, pg18):
     for file in [*done.page.parent.iterdir(), done.page.parents[3] / "index.html"]:
         assert "hunter2" not in file.read_text(), file.name
     assert "***" in done.result.failure.error
+
+
+def test_no_form_of_a_password_and_no_second_one_reaches_a_page(publish, pg18, monkeypatch):
+    hard, other = "S3cr%t p@ss/w'\"\\ ‹é", "a-second-one"
+    monkeypatch.setenv("PGPASSWORD", other)
+    dsn = f"{pg18.dsn}&password={quote(hard, safe='')}"
+    forms = (
+        "import os, json; from psycopg import conninfo; d = conninfo.conninfo_to_dict(os.environ['CAPACITY_DSN'])",
+        "print(d); print(repr(d['password'])); print(json.dumps(d))",
+        "print(os.environ['CAPACITY_DSN']); display(dict(os.environ))",
+        "print(conninfo.make_conninfo(**d)); print(os.environ.get('PGPASSWORD'))",
+    )
+    done = publish(*forms, GOOD, dsn=dsn)
+    for file in done.page.parent.iterdir():
+        text = file.read_text()
+        for part in ("S3cr", "p@ss", "p%40ss", other):
+            assert part not in text, (file.name, part, text[max(0, text.find(part) - 80) :][:200])
+
+
+def test_a_password_that_is_a_word_of_the_notebook_format_spoils_nothing(publish, pg18):
+    done = publish(GOOD, dsn=pg18.dsn + "&password=code")
+    assert done.result.verdict != "failed"
 
 
 def test_a_notebook_works_in_a_folder_of_its_own(publish, tmp_path):
