@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ from capacity_kit.reporting import render, site
 from capacity_kit.reporting.result import Result, State
 
 _GRAVITY: Final[dict[State, int]] = {"failed": 0, "cannot be trusted": 1, "at risk": 2, "ok": 3}
+
+
+_LARGEST: Final = 1 << 20
+"""Bytes: no result is as long, and what is is not one of ours."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,13 @@ def entries(root: Path) -> list[Entry]:
     found = []
     for file in root.glob("*/*/*/result.json"):
         try:
+            if not file.is_file() or file.stat().st_size > _LARGEST:
+                continue
             result = Result.read(file)
-        except (OSError, ValueError, TypeError, KeyError):
+            datetime.fromisoformat(result.as_of)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-        if (file.parent / "index.html").is_file():
+        if (file.parent / "index.html").is_file() and result.verdict in _GRAVITY:
             found.append(Entry(f"{file.parent.relative_to(root).as_posix()}/index.html", result))
     found.sort(key=lambda entry: entry.result.as_of, reverse=True)
     found.sort(key=lambda entry: (entry.result.title, entry.result.notebook, entry.result.tenant))

@@ -79,11 +79,15 @@ def locked(site: Path) -> Iterator[None]:
     """
     with _explained(site):
         site.mkdir(parents=True, exist_ok=True)
-        with (site / ".lock").open("w") as lock:
-            _lock(lock.fileno())
+        # Neither followed nor emptied, should somebody have put a link in its place.
+        lock = os.open(site / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            _lock(lock)
             for left in site.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
+        finally:
+            os.close(lock)
 
 
 def _lock(descriptor: int) -> None:
@@ -100,6 +104,8 @@ def put(site: Path, place: Path, files: Mapping[str, str]) -> None:
     They are first written whole beside their place. A folder that is there already has its files replaced one
     by one, so that a reader always finds a complete one.
     """
+    if not (site / place).resolve().is_relative_to(site.resolve()):
+        raise CapacityError(f"{site / place} leads out of the site by a symbolic link", "Remove the link.")
     staged = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site))
     try:
         for name, text in files.items():

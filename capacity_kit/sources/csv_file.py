@@ -208,6 +208,8 @@ class CsvFile:
     ) -> Iterator[tuple[dict[str, list[str]], np.ndarray]]:
         """Yield the cells of some lines, by column, and the numbers of those lines."""
         try:
+            if self.path.exists() and not self.path.is_file():  # a pipe has no end to wait for
+                raise CapacityError(f"{self.path}: not a file", "Save it as a CSV file and import that.")
             total = max(1, self.path.stat().st_size)
             with self.path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
                 reader = csv.reader(stream, strict=True)

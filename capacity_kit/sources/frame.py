@@ -41,6 +41,9 @@ IDENTITY: Final = ["tenant", "resource_type", "resource_name", "unit"]
 AHEAD: Final = pd.Timedelta(days=1)
 """How far a clock may be ahead of ours before its times are taken for a mistake."""
 
+EARLIEST: Final = pd.Timestamp("1970-01-01", tz="UTC")
+"""What is older than Unix time was not measured by anything."""
+
 _LINES_SHOWN: Final = 5
 _REASONS_SHOWN: Final = 4
 _TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
@@ -155,6 +158,7 @@ def check(frame: pd.DataFrame, refusals: Refusals, now: pd.Timestamp) -> None:
     refusals.check(
         "the time is more than a day ahead of now", (frame["measured_at"] > now + AHEAD).to_numpy(), lines
     )
+    refusals.check("the time is before 1970", (frame["measured_at"] < EARLIEST).to_numpy(), lines)
     refusals.check("the value is not a number", np.isnan(value), lines)
     refusals.check("the value is infinite", np.isinf(value), lines)
     refusals.check("the value is negative", (value < 0) & ~np.isinf(value), lines)

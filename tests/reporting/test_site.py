@@ -198,3 +198,36 @@ def test_a_site_that_cannot_be_made_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CapacityError, match="cannot be written"):
         publish(tmp_path / "file" / "site", found())
+
+
+def test_what_is_no_result_disturbs_no_index(tmp_path):
+    for name, text in {
+        "a": "[" * 100_000,
+        "b": '{"verdict": "ok", "as_of": 3}',
+        "c": "[]",
+        "d": " " * (1 << 21),
+    }.items():
+        folder = tmp_path / "n" / name / "t"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(text)
+        (folder / "index.html").write_text("x")
+    pipe = tmp_path / "n" / "e" / "t"
+    pipe.mkdir(parents=True)
+    os.mkfifo(pipe / "result.json")
+    assert index.entries(tmp_path) == []
+
+
+def test_a_link_in_the_site_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "outside").mkdir()
+    root = tmp_path / "site"
+    root.mkdir()
+    (root / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(CapacityError), site.locked(root):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+    (root / ".lock").unlink()
+    (root / "notebook").symlink_to(tmp_path / "outside")
+    with pytest.raises(CapacityError, match="symbolic link"), site.locked(root):
+        site.put(root, Path("notebook/tenant/time"), {"index.html": "x"})
+    assert not list((tmp_path / "outside").iterdir())

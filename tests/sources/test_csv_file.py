@@ -1,5 +1,7 @@
 import csv
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -178,10 +180,10 @@ def test_a_file_at_fault_is_refused(tmp_path, content, said):
     assert said in refusal(tmp_path, content)
 
 
-def test_no_file_and_no_right_to_read_it_are_said(tmp_path):
+def test_no_file_and_a_directory_are_said(tmp_path):
     with pytest.raises(CapacityError, match=r"gone\.csv: No such file"):
         list(CsvFile(tmp_path / "gone.csv", {}.get).batches())
-    with pytest.raises(CapacityError, match="Is a directory"):
+    with pytest.raises(CapacityError, match="not a file"):
         list(CsvFile(tmp_path, {}.get).batches())
 
 
@@ -275,3 +277,17 @@ def test_line_numbers_are_those_of_the_csv_reader(cells):
     expected = [counting.line_num for _ in counting]
     reader = csv.reader(io.StringIO(file.getvalue(), newline=""))
     assert csv_file._line_numbers(list(reader), 0, expected[-1]).tolist() == expected
+
+
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", Path("/dev/zero")):
+        with pytest.raises(CapacityError, match="not a file"):
+            list(CsvFile(path, tenant_of=lambda name: None).batches())
+
+
+def test_a_time_before_unix_time_is_refused_by_line(tmp_path):
+    file = tmp_path / "old.csv"
+    file.write_text("measured_at,resource_type,resource_name,value,unit\n1900-01-01,STORAGE,old,1,bytes\n")
+    with pytest.raises(CapacityError, match=r"before 1970.*2"):
+        list(CsvFile(file, tenant_of=lambda name: None).batches())
