@@ -8,6 +8,8 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('capacity_planning:deploy', 0));
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = '30s';
 
 DO $guard$
 BEGIN
@@ -27,7 +29,7 @@ CREATE FUNCTION capacity_ops.engine_due(
 RETURNS TABLE (resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, resource_category varchar,
                unit varchar, current_usage numeric, capacity numeric, measured_at timestamptz, origin_at timestamptz)
 LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT h.resource_utilization_hk, m.tenant_hk, m.resource_type, m.resource_name, m.resource_category, m.unit, m.current_value,
            coalesce(m.maximum_capacity, capacity_ops.capacity_at(m.tenant_hk, m.resource_type, m.resource_name, m.measurement_timestamp)),
            m.measurement_timestamp,
@@ -51,8 +53,8 @@ AS $$
       AND (p_again OR NOT EXISTS (
               SELECT FROM capacity_planning.capacity_forecast_s f
               WHERE f.capacity_forecast_hk = capacity_ops.hash_key(key.own || '|ENGINE') AND f.load_end_date IS NULL
-                AND greatest(f.forecast_timestamp, f.last_model_training) = p_as_of))
-$$;
+                AND greatest(f.forecast_timestamp, f.last_model_training) = p_as_of));
+END;
 COMMENT ON FUNCTION capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea) IS
     'The resources of a scope with their newest measurement at or before p_as_of, after the key p_after; p_again: also those whose forecast under method ENGINE is of p_as_of already. origin_at: the newest measurement moved on by whole days.';
 
@@ -60,13 +62,13 @@ CREATE OR REPLACE FUNCTION capacity_ops.priority(
     p_usage numeric, p_capacity numeric, p_warning_level numeric, p_critical_level numeric,
     p_to_capacity integer, p_to_warning integer, p_to_critical integer, p_direction text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN p_capacity IS NULL THEN CASE WHEN p_direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
                 WHEN p_usage >= p_critical_level OR p_to_capacity <= 7 THEN 'CRITICAL'
                 WHEN p_usage >= p_warning_level OR p_to_capacity <= 30 OR p_to_critical <= 7 THEN 'HIGH'
                 WHEN p_to_capacity <= 90 OR p_to_warning <= 30 THEN 'MEDIUM'
-                ELSE 'LOW' END
-$$;
+                ELSE 'LOW' END;
+END;
 COMMENT ON FUNCTION capacity_ops.priority(numeric, numeric, numeric, numeric, integer, integer, integer, text) IS
     'The rule that stands at capacity_forecast_s.action_priority.';
 
@@ -74,7 +76,7 @@ COMMENT ON FUNCTION capacity_ops.priority(numeric, numeric, numeric, numeric, in
 -- far this method''s forecasts were off.
 CREATE OR REPLACE FUNCTION capacity_ops.engine_outlook(p_found jsonb[], p_as_of timestamptz) RETURNS SETOF jsonb
 LANGUAGE sql STABLE
-SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
     SELECT f.j || jsonb_build_object(
                'key', k.key, 'growth_pattern_hk', k.hk, 'capacity_forecast_hk', k.hk, 'method', 'ENGINE', 'record_source', 'capacity-kit.growth',
@@ -120,7 +122,8 @@ COMMENT ON FUNCTION capacity_ops.engine_outlook(jsonb[], timestamptz) IS
     'The engine''s documents, made complete for capacity_ops.record_outlook.';
 
 CREATE OR REPLACE FUNCTION capacity_ops.record_engine_forecasts(p_found jsonb[], p_as_of timestamptz)
-RETURNS TABLE (recorded integer, unchanged integer, later integer, skipped integer) LANGUAGE plpgsql AS $$
+RETURNS TABLE (recorded integer, unchanged integer, later integer, skipped integer)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_started timestamptz := clock_timestamp();
     v_later bytea[];
