@@ -2,7 +2,6 @@
 --
 --   capacity_ops.engine_due               the resources that it has to look at, in the order of their keys
 --   capacity_ops.record_engine_forecasts  its results as patterns and forecasts under method ENGINE, beside method SQL
---   capacity_ops.better_forecast          of each resource the forecast whose method has been the better one
 --
 -- Apply with psql -f after step 11; safe to apply again. One transaction: it is deployed whole or not at all.
 BEGIN;
@@ -156,19 +155,6 @@ END
 $$;
 COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) IS
     'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest. A trend is real when the middle half of the fourth week ahead leaves out the present level and a year of it is 1 % of that; pattern_type with a trend: DECREASING, SLOW_GROWTH (under 0.1 % of the level a day), EXPONENTIAL (compound growth has half of the weight), else LINEAR; without: SEASONAL (cycles have half of the weight and swing by 2 % of the level), IRREGULAR (half of the days a week ahead lie 20 % of the level or more apart from the middle), else STABLE.';
-
--- A method that nobody runs any more does not win by what it once was: both must be of about the same time.
-CREATE OR REPLACE VIEW capacity_ops.better_forecast AS
-SELECT DISTINCT ON (f.tenant_hk, f.resource_type, f.resource_name) f.*
-FROM (SELECT s.*, max(coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp))
-                      OVER (PARTITION BY s.tenant_hk, s.resource_type, s.resource_name)
-                  - coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp) AS behind
-      FROM capacity_planning.capacity_forecast_s s WHERE s.load_end_date IS NULL) f
-WHERE f.behind <= interval '7 days'
-ORDER BY f.tenant_hk, f.resource_type, f.resource_name, f.confidence_level DESC NULLS LAST,
-         (f.model_parameters ->> 'wape_30d')::numeric NULLS LAST, f.forecast_model IS NULL, f.method DESC;
-COMMENT ON VIEW capacity_ops.better_forecast IS
-    'One row a resource: of its current forecasts of the last 7 days the one whose method erred less 30 days ahead in its backtest (confidence_level); where neither can say, method SQL.';
 
 INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
 VALUES (12, '0.1.0', clock_timestamp(), session_user)

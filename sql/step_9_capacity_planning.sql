@@ -1158,6 +1158,7 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION IF EXISTS capacity_planning.capture_resource_utilization(bytea);  -- its form without p_measured
 CREATE OR REPLACE FUNCTION capacity_planning.capture_resource_utilization(p_tenant_hk bytea DEFAULT NULL, p_measured jsonb DEFAULT NULL)
 RETURNS TABLE (resource_type varchar, current_usage numeric, capacity numeric, utilization_percentage numeric, status varchar,
                tenant_hk bytea, resource_name varchar, unit varchar, measurement_method varchar)
@@ -1280,6 +1281,19 @@ ORDER BY n.tenant_hk, n.resource_type, n.is_stale, n.utilization_percentage DESC
 COMMENT ON VIEW capacity_planning.current_capacity_status IS
     'One row a tenant and resource type: its fullest resource by the newest measurement. Status UNKNOWN: no capacity is known, or the measurement is stale.';
 
+-- A method that nobody runs any more does not win by what it once was: both must be of about the same time.
+CREATE OR REPLACE VIEW capacity_ops.better_forecast AS
+SELECT DISTINCT ON (f.tenant_hk, f.resource_type, f.resource_name) f.*
+FROM (SELECT s.*, max(coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp))
+                      OVER (PARTITION BY s.tenant_hk, s.resource_type, s.resource_name)
+                  - coalesce((s.model_parameters ->> 'origin')::timestamptz, s.forecast_timestamp) AS behind
+      FROM capacity_planning.capacity_forecast_s s WHERE s.load_end_date IS NULL) f
+WHERE f.behind <= interval '7 days'
+ORDER BY f.tenant_hk, f.resource_type, f.resource_name, f.confidence_level DESC NULLS LAST,
+         (f.model_parameters ->> 'wape_30d')::numeric NULLS LAST, f.forecast_model IS NULL, f.method DESC;
+COMMENT ON VIEW capacity_ops.better_forecast IS
+    'One row a resource: of its current forecasts of the last 7 days the one whose method erred less 30 days ahead in its backtest (confidence_level); where neither can say, method SQL.';
+
 CREATE OR REPLACE VIEW capacity_planning.growth_forecast_summary AS
 SELECT DISTINCT ON (f.tenant_hk, f.resource_type)
        capacity_ops.tenant_key(f.tenant_hk) AS tenant_id, f.resource_type, f.resource_category, f.current_usage,
@@ -1288,12 +1302,11 @@ SELECT DISTINCT ON (f.tenant_hk, f.resource_type)
        min(f.time_to_capacity_days) OVER type AS min_days_to_capacity, round(avg(f.confidence_level) OVER type, 2) AS avg_confidence,
        f.forecast_model, f.trend_direction, f.forecast_timestamp AS last_forecast, f.action_priority AS priority,
        f.resource_name, f.unit, f.method, f.recommended_action
-FROM capacity_planning.capacity_forecast_s f
-WHERE f.load_end_date IS NULL
+FROM capacity_ops.better_forecast f
 WINDOW type AS (PARTITION BY f.tenant_hk, f.resource_type)
 ORDER BY f.tenant_hk, f.resource_type, f.utilization_percentage DESC NULLS LAST, f.resource_name;
 COMMENT ON VIEW capacity_planning.growth_forecast_summary IS
-    'One row a tenant and resource type: the forecast of its fullest resource, with the soonest exhaustion and the mean confidence over all resources of the type.';
+    'One row a tenant and resource type: the better forecast of its fullest resource (capacity_ops.better_forecast), with the soonest exhaustion and the mean confidence over all resources of the type.';
 
 CREATE OR REPLACE VIEW capacity_planning.capacity_alerts AS
 SELECT capacity_ops.tenant_key(t.tenant_hk) AS tenant_id, t.threshold_name, t.resource_type, t.threshold_type, t.threshold_percentage,

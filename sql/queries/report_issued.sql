@@ -3,6 +3,6 @@ SELECT DISTINCT encode(l.resource_utilization_hk, 'hex') AS resource, f.forecast
        f.time_to_critical_days IS NOT NULL AS is_named
 FROM capacity_planning.capacity_forecast_s f
 JOIN capacity_planning.forecast_utilization_l l ON l.capacity_forecast_hk = f.capacity_forecast_hk
-WHERE f.forecast_timestamp <= CAST(:as_of AS timestamptz)
+WHERE f.method = 'SQL' AND f.forecast_timestamp <= CAST(:as_of AS timestamptz)
   AND (:scope = 'ALL' OR capacity_ops.tenant_key(f.tenant_hk) = :scope)
 ORDER BY 1, 2;

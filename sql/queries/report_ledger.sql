@@ -6,7 +6,7 @@ FROM capacity_ops.ledger l
 LEFT JOIN capacity_ops.tenant t ON t.tenant_hk = l.tenant_hk
 LEFT JOIN LATERAL capacity_ops.measured_near(
     capacity_ops.hash_key(capacity_ops.resource_key(l.resource_type, l.resource_name, l.tenant_hk)), l.target_at, CAST(:as_of AS timestamptz)) came ON true
-WHERE l.horizon_days = :horizon AND l.target_at <= CAST(:as_of AS timestamptz)
+WHERE l.method = 'SQL' AND l.horizon_days = :horizon AND l.target_at <= CAST(:as_of AS timestamptz)
   AND l.target_at > CAST(:as_of AS timestamptz) - make_interval(days => CAST(:days AS integer))
   AND (:scope = 'ALL' OR capacity_ops.tenant_key(l.tenant_hk) = :scope)
 ORDER BY l.target_at, l.tenant_hk NULLS FIRST, l.resource_type, l.resource_name;

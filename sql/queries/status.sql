@@ -1,5 +1,5 @@
 -- What runs out next: each resource's newest measurement at or before :as_of (NULL: now) beside its newest forecast of then,
--- closed since or not. A forecast that knew a capacity where the measurement has none, or the reverse, has nothing to say.
+-- closed since or not, by the method that erred less. A forecast that knew a capacity where the measurement has none, or the reverse, has nothing to say.
 -- What is past a level comes first, then what cannot be judged (stale, no capacity), then the rest by its runway.
 SELECT coalesce(t.tenant_bk, CASE WHEN n.tenant_hk IS NULL THEN 'SYSTEM' ELSE encode(n.tenant_hk, 'hex') END) AS tenant, n.tenant_hk,
        n.resource_type, n.resource_name, n.current_value AS usage, n.capacity, n.unit, n.utilization_percentage,
@@ -14,13 +14,15 @@ FROM capacity_ops.newest(decode(CAST(:tenant AS text), 'hex'), coalesce(CAST(:as
 CROSS JOIN LATERAL capacity_ops.levels(n.tenant_hk, n.resource_type) l
 LEFT JOIN capacity_ops.tenant t ON t.tenant_hk = n.tenant_hk
 LEFT JOIN LATERAL (
-    SELECT s.*
-    FROM capacity_planning.forecast_utilization_l u
-    JOIN capacity_planning.capacity_forecast_s s USING (capacity_forecast_hk)
-    WHERE u.resource_utilization_hk = n.resource_utilization_hk
-      AND CASE WHEN CAST(:as_of AS timestamptz) IS NULL THEN s.load_end_date IS NULL
-               ELSE s.forecast_timestamp <= CAST(:as_of AS timestamptz) END
-    ORDER BY s.forecast_timestamp DESC, s.load_date DESC
+    SELECT a.*
+    FROM (SELECT DISTINCT ON (s.method) s.*
+          FROM capacity_planning.forecast_utilization_l u
+          JOIN capacity_planning.capacity_forecast_s s USING (capacity_forecast_hk)
+          WHERE u.resource_utilization_hk = n.resource_utilization_hk
+            AND CASE WHEN CAST(:as_of AS timestamptz) IS NULL THEN s.load_end_date IS NULL
+                     ELSE s.forecast_timestamp <= CAST(:as_of AS timestamptz) END
+          ORDER BY s.method, s.forecast_timestamp DESC, s.load_date DESC) a
+    ORDER BY a.confidence_level DESC NULLS LAST, a.method DESC
     LIMIT 1) f ON true
 CROSS JOIN LATERAL (
     SELECT f.forecast_timestamp IS NOT NULL AND (f.current_capacity IS NULL) <> (n.capacity IS NULL) AS is_outdated) o
