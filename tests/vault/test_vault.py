@@ -27,13 +27,13 @@ def platform(pg):
 def test_a_transaction_is_whole_or_nothing(pg):
     with pg.vault() as opened:
         with pytest.raises(CapacityError, match="Division by zero"), opened.transaction():
-            opened.script("CREATE TABLE t (i int); SELECT 1 / 0")
+            opened.script("CREATE TABLE public.t (i int); SELECT 1 / 0")
         assert pg.value("SELECT to_regclass('t')") is None
         with opened.transaction(rollback=True):
-            opened.script("CREATE TABLE t (i int)")
+            opened.script("CREATE TABLE public.t (i int)")
         assert pg.value("SELECT to_regclass('t')") is None
         with opened.transaction():
-            opened.script("CREATE TABLE t (i int)")
+            opened.script("CREATE TABLE public.t (i int)")
         assert pg.value("SELECT to_regclass('t')") is not None
 
 
@@ -42,23 +42,23 @@ def test_in_a_transaction_that_only_reads_nothing_is_changed_by_what_it_calls(pg
         with opened.transaction(read_only=True):
             opened.read("tenants")
             with pytest.raises(CapacityError, match="only reads"), opened.transaction():
-                opened.script("CREATE TABLE t (i int)")
+                opened.script("CREATE TABLE public.t (i int)")
         with opened.transaction(), opened.transaction(read_only=True):
             opened.read("tenants")
             with pytest.raises(CapacityError, match="only reads"), opened.transaction():
-                opened.script("CREATE TABLE t (i int)")
+                opened.script("CREATE TABLE public.t (i int)")
         with opened.transaction():
-            opened.script("CREATE TABLE t (i int)")
+            opened.script("CREATE TABLE public.t (i int)")
 
 
 def test_a_transaction_within_another_can_be_undone_alone(pg):
     with pg.vault() as opened, opened.transaction():
-        opened.script("CREATE TABLE kept (i int)")
+        opened.script("CREATE TABLE public.kept (i int)")
         with opened.transaction(rollback=True):
-            opened.script("CREATE TABLE undone (i int)")
+            opened.script("CREATE TABLE public.undone (i int)")
         with pytest.raises(CapacityError), opened.transaction():
             opened.script("SELECT 1 / 0")
-        opened.script("INSERT INTO kept VALUES (1)")
+        opened.script("INSERT INTO public.kept VALUES (1)")
     assert pg.value("SELECT count(*) FROM kept") == 1
     assert pg.value("SELECT to_regclass('undone')") is None
 
