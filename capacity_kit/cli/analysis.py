@@ -1,0 +1,226 @@
+"""Growth: analyze."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from capacity_kit import console, units, vault
+from capacity_kit.cli.common import (
+    SHOWN,
+    AsOf,
+    Dsn,
+    Json,
+    Tenant,
+    leave_alone_if_inactive,
+    opened_vault,
+    resource,
+    used,
+    whose,
+)
+from capacity_kit.errors import USAGE, CapacityError
+from capacity_kit.vault import Vault
+
+
+class Engine(StrEnum):
+    """Who analyses."""
+
+    SQL = "sql"
+    LOCAL = "local"
+    DASK = "dask"
+    SPARK = "spark"
+
+
+def analyze(
+    dsn: Dsn = None,
+    tenant: Tenant = vault.ALL,
+    resource_type: Annotated[str, typer.Option("--type", help="ALL, or one resource type.")] = vault.ALL,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1, show_default=False, help="How many days back a fit looks. Default: 30; engine 730."
+        ),
+    ] = None,
+    as_of: AsOf = None,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Also from the first of each month since measuring began, so that forecasts can be scored.",
+        ),
+    ] = False,
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="Also make the default thresholds that are missing.")
+    ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="sql: the database's own analysis. The others: the growth engine, here or on a cluster."
+        ),
+    ] = Engine.SQL,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that the growth engine works in.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            help="Address of a Dask scheduler or a Spark master, instead of --workers here.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Analyse and record nothing; the right to read is enough.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Analyse growth and record forecasts: how fast each resource grows, and when it is full."""
+    if engine is Engine.SQL and (workers != 1 or scheduler):
+        raise CapacityError(
+            "The database's own analysis has no workers", "Say --engine local, dask or spark.", USAGE
+        )
+    if scheduler and engine is Engine.LOCAL:
+        raise CapacityError("--scheduler is of a cluster", "Say --engine dask or spark.", USAGE)
+    if (history and (dry_run or engine is not Engine.SQL)) or (thresholds and dry_run):
+        raise CapacityError(
+            "--history and --thresholds record what --engine sql finds", "Leave out one of them.", USAGE
+        )
+    with opened_vault(dsn) as opened:
+        leave_alone_if_inactive(opened, tenant, as_json)
+        if engine is not Engine.SQL:
+            if thresholds:
+                opened.make_thresholds(tenant)
+            over = _over(engine, workers, scheduler)
+            _analyze_by_engine(opened, over, as_json, tenant, resource_type, days, as_of, dry_run)
+            return
+        days = days or 30
+        if history:
+            if resource_type != vault.ALL or days != 30:
+                raise CapacityError(
+                    "--history analyses all types over 30 days", "Leave out --type and --days.", USAGE
+                )
+            with console.progress("Analysing", None) as tell:
+                analysed = opened.analyze_history(
+                    tenant, as_of, lambda done, total: tell(done, f"{done} of {total} months", total)
+                )
+        else:
+            with console.progress("Analysing"), opened.transaction(read_only=dry_run):
+                analysed = opened.analyze(tenant, resource_type, days, as_of)
+        if thresholds:
+            opened.make_thresholds(tenant)
+    if as_json:
+        console.as_json(analysed)
+        return
+    if analysed.empty:
+        raise CapacityError("There are no measurements to analyse", "Capture, import or simulate some first.")
+    console.table(
+        ["tenant", "resource", "pattern", "usage", "a day", "in 30 days", "full in", "confidence", "action"],
+        [
+            (
+                whose(row),
+                resource(row),
+                row.pattern_type,
+                used(row.current_usage, row),
+                units.percent(row.growth_rate_percentage),
+                units.quantity(row.forecast_30d, row.unit),
+                units.days(row.time_to_capacity_days),
+                units.percent(row.confidence_level),
+                row.recommended_action,
+            )
+            for row in console.rows(analysed)
+        ],
+    )
+
+
+def _over(
+    engine: Engine, count: int, scheduler: str | None
+) -> AbstractContextManager[Callable[[Iterable[Any]], Iterator[Any]]]:
+    """Where the growth engine works; imported when it is asked for, since that takes a while."""
+    if engine is Engine.DASK:
+        from capacity_kit.analysis import dask
+
+        return dask.cluster(count, scheduler)
+    if engine is Engine.SPARK:
+        from capacity_kit.analysis import spark
+
+        return spark.session(count, scheduler)
+    from capacity_kit.analysis import local
+
+    return local.workers(count)
+
+
+def _analyze_by_engine(
+    opened: Vault,
+    where: AbstractContextManager[Callable[[Iterable[Any]], Iterator[Any]]],
+    as_json: bool,
+    tenant: str,
+    resource_type: str,
+    days: int | None,
+    as_of: datetime | None,
+    dry_run: bool,
+) -> None:
+    """Run the growth engine over the resources, and tell of the most urgent of them, or of all in JSON."""
+    from capacity_kit.analysis import run
+    from capacity_kit.analysis.work import Record
+
+    done: run.Analysed | None = None
+    told: list[Record] = []
+    new = same = 0
+    scope = (tenant, resource_type, days or run.DAYS, as_of)
+    try:
+        with where as over, console.progress("Analysing", None) as tell:
+            for done in run.analyse(opened, *scope, over=over, dry_run=dry_run):
+                left = units.number(max(1.0, done.seconds_left), 1)
+                tell(done.done, f"{done.done:,} of {done.total:,} resources, {left} s left", done.total)
+                new, same = new + done.recorded.recorded, same + done.recorded.unchanged
+                told += done.records
+                if not as_json:
+                    told = heapq.nsmallest(SHOWN, told, key=run.urgency)
+    except KeyboardInterrupt:
+        if done:
+            console.err.print(
+                f"{done.done:,} of {done.total:,} resources are done; "
+                f"the same command with --as-of {done.as_of.isoformat()} goes on from there."
+            )
+        raise
+    if as_json:
+        console.as_json(told)
+        return
+    if done is None:
+        raise CapacityError(
+            "There is nothing to analyse", "Nothing was measured, or all is recorded for that time already."
+        )
+    known = opened.tenants().set_index("tenant_hk")["tenant_bk"]
+    console.table(
+        [
+            "tenant",
+            "resource",
+            "pattern",
+            "usage",
+            "a day",
+            "in 30 days",
+            "full in",
+            "at the earliest",
+            "why",
+        ],
+        [
+            (
+                "SYSTEM" if record["tenant_hk"] is None else known[record["tenant_hk"][2:]],
+                f"{record['resource_type']} {record['resource_name']}",
+                record["pattern_type"],
+                units.quantity(record["current_usage"], record["unit"]),
+                units.percent(record.get("growth_rate_percentage")),
+                units.quantity(record.get("projected_usage_30d"), record["unit"]),
+                units.days(run.runway(record, "p50")),
+                units.days(run.runway(record, "p10")),
+                record["pattern_description"],
+            )
+            for record in told
+        ],
+    )
+    more = f"; shown are the {len(told)} most urgent" if done.done > len(told) else ""
+    what = "nothing recorded" if dry_run else f"{new:,} new forecasts, {same:,} as before"
+    console.out.print(f"{done.done:,} resources as of {done.as_of.isoformat()}: {what}{more}.")

@@ -1,0 +1,103 @@
+"""Where things stand: evaluate, status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import typer
+
+from capacity_kit import console, settings, units, vault
+from capacity_kit.cli.common import (
+    AsOf,
+    Dsn,
+    Json,
+    Tenant,
+    leave_alone_if_inactive,
+    opened_vault,
+    resource,
+    tell_what_to_register,
+    used,
+    whose,
+)
+from capacity_kit.errors import ATTENTION, OK, CapacityError
+
+_NO_CAPACITY = "capacity unknown"
+"""The reason that evaluate_capacity_thresholds gives where a registered capacity would allow a verdict."""
+
+
+def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Judge each threshold by the newest measurement; exit code 3 when a CRITICAL one is exceeded."""
+    with opened_vault(dsn) as opened:
+        leave_alone_if_inactive(opened, tenant, as_json)
+        judged = opened.evaluate(tenant, as_of)
+    exceeded = judged["threshold_exceeded"].eq(True)  # NULL: no verdict
+    critical = bool((exceeded & judged["alert_severity"].eq("CRITICAL")).any())
+    if as_json:
+        console.as_json(judged)
+    elif judged.empty:
+        console.out.print("There are no thresholds; capacity analyze --thresholds makes the defaults.")
+    else:
+        worth_a_line = judged[exceeded | judged["threshold_exceeded"].isna()]
+        console.table(
+            ["tenant", "threshold", "resource", "full", "threshold at", "verdict", "action"],
+            [
+                (
+                    whose(row),
+                    row.threshold_name,
+                    resource(row),
+                    units.percent(row.current_utilization),
+                    units.percent(row.threshold_percentage),
+                    "no verdict" if pd.isna(row.threshold_exceeded) else row.alert_severity,
+                    "register its capacity" if row.verdict_reason == _NO_CAPACITY else row.recommended_action,
+                )
+                for row in console.rows(worth_a_line)
+            ],
+        )
+        console.out.print(f"{len(judged) - len(worth_a_line)} of {len(judged)} thresholds are not exceeded.")
+        tell_what_to_register(judged[judged["verdict_reason"] == _NO_CAPACITY], dsn)
+    raise typer.Exit(ATTENTION if critical else OK)
+
+
+def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Tell what runs out next, the gravest first."""
+    with opened_vault(dsn) as opened:
+        leave_alone_if_inactive(opened, tenant, as_json)
+        found = opened.status(tenant, as_of)
+    if as_json:
+        console.as_json(found)
+        return
+    if found.empty:
+        raise CapacityError(
+            "Nothing was measured yet", "Run: capacity capture, capacity import csv or capacity simulate"
+        )
+    console.table(
+        ["tenant", "resource", "status", "usage", "full in", "to do"],
+        [
+            (
+                whose(row),
+                resource(row),
+                row.status,
+                used(row.usage, row),
+                units.days(row.time_to_capacity_days),
+                _to_do(row),
+            )
+            for row in console.rows(found)
+        ],
+    )
+    console.out.print(
+        f"The newest measurement is of {units.at(found['measured_at'].max(), settings.load().timezone)}."
+    )
+    tell_what_to_register(found[found["capacity"].isna() & ~found["is_stale"] & ~found["is_outdated"]], dsn)
+    if found["is_simulated"].any():
+        console.out.print("Rows marked (simulated) come from capacity simulate: nobody's real usage.")
+
+
+def _to_do(row: Any) -> str:
+    if row.status == "STALE":
+        return f"measure it again: this is of {units.at(row.measured_at, settings.load().timezone)}"
+    if row.is_outdated:
+        return "analyse again: capacity analyze"
+    if pd.isna(row.capacity):
+        return "register its capacity"
+    return "" if pd.isna(row.recommended_action) else str(row.recommended_action)

@@ -1,0 +1,113 @@
+"""What is published: report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from capacity_kit import console, settings, units, vault
+from capacity_kit.cli.common import (
+    AsOf,
+    Dsn,
+    Json,
+    leave_alone_if_inactive,
+    opened_vault,
+)
+from capacity_kit.errors import USAGE, CapacityError
+
+
+def report(
+    notebooks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NOTEBOOK]...", help="Which: see --list. Default: all of them.", show_default=False
+        ),
+    ] = None,
+    dsn: Dsn = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose resources: ALL, SYSTEM or a tenant. Default: the notebook's.", show_default=False
+        ),
+    ] = None,
+    as_of: AsOf = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            metavar="NAME=VALUE",
+            help="One of the notebook's parameters.",
+            show_default=False,
+        ),
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Where to publish. Default: CAPACITY_SITE, else reports/site.", show_default=False),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the notebooks and their parameters.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run notebooks and publish them as HTML; exit code 3 when one says so, 4 when one failed on its way."""
+    from capacity_kit.reporting import run
+
+    known = run.available()
+    if listed:
+        _list_notebooks(known, as_json)
+        return
+    given: dict[str, Any] = {}
+    for pair in parameter or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise CapacityError(f"-p {pair} is not NAME=VALUE", exit_code=USAGE)
+        given[name.strip()] = text
+    given |= {
+        name: said for name, said in (("tenant", tenant), ("as_of", as_of and as_of.isoformat())) if said
+    }
+    chosen = notebooks or list(known)
+    if not chosen:
+        raise CapacityError("This package came without notebooks", "Install it anew.")
+    if given.get("tenant") not in (None, vault.ALL, vault.SYSTEM):
+        with opened_vault(dsn) as opened:
+            leave_alone_if_inactive(opened, given["tenant"], as_json)
+    read = settings.load()
+    where = read.model_copy(update={"site": site}) if site else read
+    published = []
+    for notebook in chosen:
+        with console.progress(notebook) as tell:
+            done = run.run(
+                notebook,
+                given,
+                settings=where,
+                dsn=dsn,
+                progress=lambda at, of, section: tell(at, section, of),
+            )
+        published.append(done)
+        if not as_json:
+            console.out.print(f"{notebook}: {done.result.verdict}. {units.plain(done.result.headline, 300)}")
+            console.out.print(f"  {done.page}")
+    if as_json:
+        console.as_json(
+            [
+                {
+                    "notebook": p.result.notebook,
+                    "verdict": p.result.verdict,
+                    "headline": p.result.headline,
+                    "page": p.page,
+                }
+                for p in published
+            ]
+        )
+    raise typer.Exit(max(p.result.exit_code for p in published))
+
+
+def _list_notebooks(known: Mapping[str, Sequence[Any]], as_json: bool) -> None:
+    lines = [(name, p.name, p.annotation, p.default, p.description) for name, ps in known.items() for p in ps]
+    header = ["notebook", "parameter", "type", "default", "description"]
+    if as_json:
+        console.as_json([dict(zip(header, line, strict=True)) for line in lines])
+    else:
+        console.table(header, lines)
