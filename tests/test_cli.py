@@ -522,3 +522,32 @@ def test_the_right_password_serves_and_is_shown_nowhere(guarded, tmp_path):
         )  # fmt: skip
         assert done.returncode in (errors.OK, errors.ATTENTION), done.stderr
         assert secret not in done.stdout + done.stderr
+
+
+def test_what_analyze_prints_for_registering_works_as_it_stands(run, tenants):
+    code, out, _ = run("analyze")
+    assert code == errors.OK
+    assert "SELECT" not in out
+    assert "Register its capacity." in out
+    commands = printed_commands(out)
+    assert {re.search("--tenant (.+)$", command)[1] for command in commands} >= {"SYSTEM", "acme"}
+    for command in commands:
+        assert run_literally(run, command, "1e15")[0] == errors.OK
+    run("capture", "--host-metrics", "no")
+    assert "Register its capacity." not in run("analyze")[1]
+
+
+def test_evaluate_counts_what_has_no_verdict_apart(run, pg):
+    run("simulate", "--dsn", pg.dsn, "--as-of", "2026-11-01")
+    run("analyze", "--dsn", pg.dsn, "--thresholds", "--as-of", "2026-11-01")
+    judged = json.loads(run("evaluate", "--dsn", pg.dsn, "--as-of", "2026-11-01", "--json")[1])
+    exceeded = sum(row["threshold_exceeded"] is True for row in judged)
+    unknown = sum(row["threshold_exceeded"] is None for row in judged)
+    said = (
+        f"{len(judged)} verdicts: {exceeded} exceeded, {len(judged) - exceeded - unknown} not exceeded, "
+        f"{unknown} unknown."
+    )
+    assert min(exceeded, unknown) > 0
+    assert said in run("evaluate", "--dsn", pg.dsn, "--as-of", "2026-11-01")[1]
+    _, out, _ = run("evaluate", "--dsn", pg.dsn)  # long after the last measurement: all of them are stale
+    assert f"{len(judged)} verdicts: 0 exceeded, 0 not exceeded, {len(judged)} unknown." in out

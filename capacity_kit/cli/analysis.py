@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from capacity_kit import console, units, vault
@@ -21,6 +22,7 @@ from capacity_kit.cli.common import (
     leave_alone_if_inactive,
     opened_vault,
     resource,
+    tell_what_to_register,
     used,
     whose,
 )
@@ -128,11 +130,20 @@ def analyze(
                 units.quantity(row.forecast_30d, row.unit),
                 units.days(row.time_to_capacity_days),
                 units.percent(row.confidence_level),
-                row.recommended_action,
+                _action(row),
             )
             for row in console.rows(analysed)
         ],
     )
+    tell_what_to_register(analysed[analysed["capacity"].isna()], dsn)
+
+
+def _action(row: Any) -> str:
+    """The recommended action; in place of a call in SQL that registers a capacity, the command printed below it."""
+    action = "" if pd.isna(row.recommended_action) else str(row.recommended_action)
+    if not pd.isna(row.capacity):
+        return action
+    return f"{action.partition('Its capacity is unknown: SELECT')[0]}Register its capacity."
 
 
 def _over(

@@ -54,9 +54,19 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
                 for row in console.rows(worth_a_line)
             ],
         )
-        console.out.print(f"{len(judged) - len(worth_a_line)} of {len(judged)} thresholds are not exceeded.")
+        console.out.print(_counted(judged))
         tell_what_to_register(judged[judged["verdict_reason"] == _NO_CAPACITY], dsn)
     raise typer.Exit(ATTENTION if critical else OK)
+
+
+def _counted(judged: pd.DataFrame) -> str:
+    """How many thresholds are exceeded, are not, and have no verdict."""
+    unknown = int(judged["threshold_exceeded"].isna().sum())
+    exceeded = int(judged["threshold_exceeded"].eq(True).sum())
+    said = (
+        f"{len(judged):,} verdicts: {exceeded:,} exceeded, {len(judged) - exceeded - unknown:,} not exceeded"
+    )
+    return f"{said}, {unknown:,} unknown." if unknown else f"{said}."
 
 
 def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
