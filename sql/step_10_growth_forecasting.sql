@@ -97,6 +97,29 @@ END;
 COMMENT ON FUNCTION capacity_ops.whole_days_until(numeric, text, float8, float8, float8[], numeric, float8) IS
     'days_until in whole days from p_elapsed days after the origin, rounded down; 0 where the newest measurement is there already; NULL: not within a century.';
 
+CREATE OR REPLACE FUNCTION capacity_ops.priority(
+    p_usage numeric, p_capacity numeric, p_warning_level numeric, p_critical_level numeric,
+    p_to_capacity integer, p_to_warning integer, p_to_critical integer, p_direction text, p_peak float8) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN p_capacity IS NULL THEN CASE WHEN p_direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
+                WHEN p_usage >= p_critical_level OR p_to_capacity <= 7 THEN 'CRITICAL'
+                WHEN p_usage >= p_warning_level OR p_to_capacity <= 30 OR p_to_critical <= 7 THEN 'HIGH'
+                WHEN p_to_capacity <= 90 OR p_to_warning <= 30 OR p_peak >= p_critical_level THEN 'MEDIUM'
+                ELSE 'LOW' END;
+END;
+COMMENT ON FUNCTION capacity_ops.priority(numeric, numeric, numeric, numeric, integer, integer, integer, text, float8) IS
+    'The rule that stands at capacity_forecast_s.action_priority, for every method: usage, capacity, levels and p_peak (the highest measurement of the window) in the unit of the resource, days until capacity, warning and critical level.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.peak_told(p_peak float8, p_capacity numeric, p_unit text, p_days integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT format('But it peaked at %s (%s %%) in these %s days, past the critical level: look at what happened then.',
+                  capacity_ops.amount(p_peak::numeric, p_unit), round((100 * p_peak / p_capacity::float8)::numeric, 1), p_days);
+END;
+COMMENT ON FUNCTION capacity_ops.peak_told(float8, numeric, text, integer) IS
+    'What an action says of a resource whose forecast is no reason to act and whose highest measurement is one.';
+
 ---------------------------------------------------------------------------------------------------------------------
 -- The analysis
 --
@@ -502,11 +525,9 @@ timed AS MATERIALIZED (
            jsonb_array_length(f.breaks) AS shifts
     FROM found f),
 ranked AS MATERIALIZED (
-    SELECT t.*, CASE WHEN t.capacity IS NULL THEN CASE WHEN t.direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
-                     WHEN t.current_usage >= t.critical_level OR t.to_capacity <= 7 THEN 'CRITICAL'
-                     WHEN t.current_usage >= t.warning_level OR t.to_capacity <= 30 OR t.to_critical <= 7 THEN 'HIGH'
-                     WHEN t.to_capacity <= 90 OR t.to_warning <= 30 OR t.peak >= t.critical_level THEN 'MEDIUM'
-                     ELSE 'LOW' END AS priority, coalesce(t.peak >= t.critical_level, false) AS peaked,
+    SELECT t.*, capacity_ops.priority(t.current_usage, t.capacity, t.warning_level, t.critical_level, t.to_capacity, t.to_warning, t.to_critical,
+                                      t.direction, t.peak) AS priority,
+           coalesce(t.peak >= t.critical_level, false) AS peaked,
            -- what must be added for usage in 90 days to stay under the warning level
            greatest(0, CASE WHEN t.unit = 'bytes' THEN n.needed ELSE ceil(n.needed) END) AS missing
     FROM timed t
@@ -558,9 +579,7 @@ told AS MATERIALIZED (
                         ELSE format('no confidence: %s of the 3 backtest origins that it needs have 14 days before and 30 after them', r.origins_30d) END END) AS reason
     FROM ranked r
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN r.peaked THEN format('But it peaked at %s (%s %%) in these %s days, past the critical level: look at what happened then.',
-                                            capacity_ops.amount(r.peak::numeric, r.unit), round((100 * r.peak / r.capacity::float8)::numeric, 1), p_analysis_days)
-                    ELSE 'Nothing to do.' END AS verdict,
+        SELECT CASE WHEN r.peaked THEN capacity_ops.peak_told(r.peak, r.capacity, r.unit, p_analysis_days) ELSE 'Nothing to do.' END AS verdict,
                capacity_ops.amount(r.current_usage, r.unit) AS usage, capacity_ops.amount(r.capacity, r.unit) AS capacity,
                capacity_ops.amount(abs(r.per_day)::numeric, r.unit) AS per_day, capacity_ops.amount(r.fitted, r.unit) AS level,
                capacity_ops.amount(r.f90, r.unit) AS f90, round(r.utilization, 1) AS utilization, capacity_ops.amount(r.missing, r.unit) AS missing,
@@ -874,7 +893,7 @@ COMMENT ON COLUMN capacity_planning.capacity_forecast_s.projected_usage_30d IS
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.time_to_capacity_days IS
     'Whole days from forecast_timestamp, rounded down, until the forecast reaches the capacity (time_to_warning_days, time_to_critical_days: the level of capacity_ops.levels). 0: it is there. NULL: not within a century, not growing, or no capacity known.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.action_priority IS
-    'CRITICAL: at the critical level, or full within 7 days. HIGH: at the warning level, full within 30 days or critical within 7. MEDIUM: full within 90 days, warning within 30, a measurement of the window past the critical level, or growing with unknown capacity. Else LOW. risk_assessment is the same, UNKNOWN without capacity or model.';
+    'CRITICAL: at the critical level, or full within 7 days. HIGH: at the warning level, full within 30 days or critical within 7. MEDIUM: full within 90 days, warning within 30, a measurement of the window (method SQL: p_analysis_days; ENGINE: the last 30 days) past the critical level, or growing with unknown capacity. Else LOW. risk_assessment is the same, UNKNOWN without capacity or model.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.volatility_score IS 'Robust spread of the residuals in percent of the fitted level.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.seasonal_factor IS 'What the origin''s weekday is, as a multiple of the week''s mean level. NULL without a weekly cycle.';
 COMMENT ON COLUMN capacity_planning.capacity_forecast_s.cost_projection IS 'NULL: nothing here knows a price. So are external_factors, business_impact_assessment and mitigation_strategies.';

@@ -20,6 +20,8 @@ BEGIN
 END
 $guard$;
 
+DROP FUNCTION IF EXISTS capacity_ops.priority(numeric, numeric, numeric, numeric, integer, integer, integer, text);  -- one rule for both methods, in step 10
+
 -- The newest measurement as capacity_ops.newest finds it, but hub by hub in the order of their keys: a page of resources
 -- costs what the page holds, however many there are. Inlined by the planner, so that a LIMIT reaches the index.
 DROP FUNCTION IF EXISTS capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea);  -- its columns may have changed
@@ -57,20 +59,6 @@ END;
 COMMENT ON FUNCTION capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea) IS
     'The resources of a scope with their newest measurement at or before p_as_of, after the key p_after; p_again: also those whose forecast under method ENGINE is of p_as_of already. origin_at: the newest measurement moved on by whole days.';
 
-CREATE OR REPLACE FUNCTION capacity_ops.priority(
-    p_usage numeric, p_capacity numeric, p_warning_level numeric, p_critical_level numeric,
-    p_to_capacity integer, p_to_warning integer, p_to_critical integer, p_direction text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT CASE WHEN p_capacity IS NULL THEN CASE WHEN p_direction = 'INCREASING' THEN 'MEDIUM' ELSE 'LOW' END
-                WHEN p_usage >= p_critical_level OR p_to_capacity <= 7 THEN 'CRITICAL'
-                WHEN p_usage >= p_warning_level OR p_to_capacity <= 30 OR p_to_critical <= 7 THEN 'HIGH'
-                WHEN p_to_capacity <= 90 OR p_to_warning <= 30 THEN 'MEDIUM'
-                ELSE 'LOW' END;
-END;
-COMMENT ON FUNCTION capacity_ops.priority(numeric, numeric, numeric, numeric, integer, integer, integer, text) IS
-    'The rule that stands at capacity_forecast_s.action_priority.';
-
 -- Documents as capacity_ops.outlook makes them, less what the database itself knows: keys, priority and action, and how
 -- far this method''s forecasts were off.
 CREATE OR REPLACE FUNCTION capacity_ops.engine_outlook(p_found jsonb[], p_as_of timestamptz) RETURNS SETOF jsonb
@@ -95,9 +83,9 @@ AS $$
                    WHEN x.time_to_capacity_days IS NOT NULL THEN
                        format('%s stands at %s of %s%s. %s', t.label, t.usage, t.capacity, t.full,
                               CASE WHEN x.time_to_warning_days <= 180 THEN format('Order more capacity before %s, when it is expected at its warning level.', t.warning_on)
-                                   ELSE 'Nothing to do yet.' END)
-                   ELSE format('%s stands at %s of %s and is not expected to be full within a year (probability %s %%). Nothing to do.', t.label, t.usage, t.capacity,
-                               coalesce(round(100 * (x.model_parameters #>> '{runway,capacity,by,365}')::numeric)::text, 'unknown')) END, 500))
+                                   ELSE coalesce(t.peaked, 'Nothing to do yet.') END)
+                   ELSE format('%s stands at %s of %s and is not expected to be full within a year (probability %s %%). %s', t.label, t.usage, t.capacity,
+                               coalesce(round(100 * (x.model_parameters #>> '{runway,capacity,by,365}')::numeric)::text, 'unknown'), coalesce(t.peaked, 'Nothing to do.')) END, 500))
     FROM unnest(p_found) AS f (j)
     CROSS JOIN LATERAL jsonb_to_record(f.j) AS x (
         resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, unit varchar, current_usage numeric,
@@ -108,10 +96,12 @@ AS $$
     CROSS JOIN LATERAL (SELECT x.current_capacity * v.warning / 100 AS warning, x.current_capacity * v.critical / 100 AS critical
         FROM capacity_ops.levels(x.tenant_hk, x.resource_type) v) l
     CROSS JOIN LATERAL (SELECT capacity_ops.priority(x.current_usage, x.current_capacity, l.warning, l.critical, x.time_to_capacity_days,
-        x.time_to_warning_days, x.time_to_critical_days, x.trend_direction) AS priority) r
+        x.time_to_warning_days, x.time_to_critical_days, x.trend_direction, (x.model_parameters ->> 'peak_30d')::float8) AS priority) r
     CROSS JOIN LATERAL (
         SELECT format('%s %s', x.resource_type, x.resource_name) AS label, capacity_ops.amount(x.current_usage, x.unit) AS usage,
                capacity_ops.amount(x.current_capacity, x.unit) AS capacity,
+               CASE WHEN (x.model_parameters ->> 'peak_30d')::float8 >= l.critical
+                    THEN capacity_ops.peak_told((x.model_parameters ->> 'peak_30d')::float8, x.current_capacity, x.unit, 30) END AS peaked,
                to_char(p_as_of + make_interval(hours => 24 * x.time_to_warning_days), 'YYYY-MM-DD') AS warning_on,
                coalesce(format(', as likely as not full by %s (in %s days), with a probability of %s %% within 90 days',
                                to_char(p_as_of + make_interval(hours => 24 * x.time_to_capacity_days), 'YYYY-MM-DD'), x.time_to_capacity_days,

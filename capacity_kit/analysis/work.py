@@ -232,13 +232,15 @@ def _record(
         "pattern_type": "INSUFFICIENT_DATA",
         "trend_direction": "UNKNOWN",
         "pattern_description": explain(said, i),
+        "model_parameters": {"peak_30d": _plain(_peak(resource, times, chunk.values[i]))},
     }
     if not np.isfinite(said.quantiles[i, 0, MEDIAN]):
         return record
-    return record | _outlook(chunk, i, history, said, tested, levels)
+    return record | _outlook(record, chunk, i, history, said, tested, levels)
 
 
 def _outlook(
+    record: Record,
     chunk: Chunk,
     i: int,
     history: Floats,
@@ -285,6 +287,7 @@ def _outlook(
             "origin": resource.origin.isoformat(),
             "a_day_is": "its mean" if is_fluctuating(resource) else "its last value",
             "days": history.size,
+            **record["model_parameters"],
             "levels": LEVELS.tolist(),
             "quantiles": {
                 str(days): [_plain(v) for v in said.quantiles[i, days - 1].tolist()] for days in HORIZONS
@@ -336,6 +339,12 @@ def _runway(resource: Resource, level: float, probability: Floats, elapsed: floa
         there = np.flatnonzero(probability >= share)
         out[name] = int(max(0.0, np.floor(there[0] + 1 - elapsed))) if there.size else None
     return out | {"by": {str(days): _plain(probability[days - 1], 6) for days in HORIZONS}}
+
+
+def _peak(resource: Resource, times: Floats, values: Floats) -> float:
+    """The highest measurement of the last 30 days; NaN without any."""
+    recent = values[times > resource.origin.timestamp() - 30 * DAY]
+    return float(recent.max(initial=-np.inf, where=np.isfinite(recent)))
 
 
 def _due(runway: dict[str, Record]) -> int:

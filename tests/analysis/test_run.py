@@ -93,16 +93,50 @@ def test_what_is_found_is_recorded_beside_the_databases_own_analysis(request, da
 def test_the_order_of_urgency_is_the_databases_own(own):
     own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
     analyse(own)
-    found = own.rows("""
+    found = own.rows(
+        """
         SELECT f.method, f.action_priority,
                capacity_ops.priority(f.current_usage, f.current_capacity, f.current_capacity * l.warning / 100,
                    f.current_capacity * l.critical / 100, f.time_to_capacity_days, f.time_to_warning_days,
-                   f.time_to_critical_days, f.trend_direction)
-        FROM capacity_planning.capacity_forecast_s f
-        CROSS JOIN LATERAL capacity_ops.levels(f.tenant_hk, f.resource_type) l""")
+                   f.time_to_critical_days, f.trend_direction,
+                   CASE WHEN f.method = 'SQL' THEN (
+                            SELECT max(s.current_value) FROM capacity_planning.resource_utilization_s s
+                            WHERE s.resource_utilization_hk = f.resource_utilization_hk
+                              AND s.load_end_date IS NULL AND s.measurement_timestamp > %s)
+                        ELSE (f.model_parameters ->> 'peak_30d')::numeric END)
+        FROM (SELECT l.resource_utilization_hk, f.* FROM capacity_planning.capacity_forecast_s f
+              JOIN capacity_planning.forecast_utilization_l l USING (capacity_forecast_hk)) f
+        CROSS JOIN LATERAL capacity_ops.levels(f.tenant_hk, f.resource_type) l""",
+        AS_OF - timedelta(days=60),
+    )
     assert len(found) == 80
     assert all(kept == by_rule for _, kept, by_rule in found)
     assert len({kept for _, kept, _ in found}) >= 3
+
+
+def test_what_peaked_past_its_critical_level_is_of_interest_to_both_methods(own):
+    """A forecast that stays far below, and a day three weeks ago that did not."""
+    key = own.value("SELECT min(resource_utilization_hk) FROM capacity_planning.resource_utilization_h")
+    own.run("DELETE FROM capacity_planning.resource_utilization_s WHERE resource_utilization_hk <> %s", key)
+    own.run(
+        "UPDATE capacity_planning.resource_utilization_s SET maximum_capacity = 1e12, current_value = 2e11 WHERE load_end_date IS NULL"
+    )
+    own.run(change.format("current_value = 95e10") + " AND measurement_timestamp = %s", AS_OF - timedelta(21))
+    own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
+    analyse(own)
+    current = (
+        "SELECT method, action_priority, recommended_action FROM capacity_planning.capacity_forecast_s"
+        " WHERE load_end_date IS NULL"
+    )
+    found = {method: said for method, *said in own.rows(current)}
+    for method in ("SQL", "ENGINE"):
+        assert found[method][0] == "MEDIUM"
+        assert "peaked at 884.76 GiB (95.0 %)" in found[method][1]
+    # A month later it is forgotten.
+    analyse(own, as_of=AS_OF + timedelta(days=30))
+    found = {method: said for method, *said in own.rows(current)}
+    assert found["ENGINE"][0] == "LOW"
+    assert "peaked" not in found["ENGINE"][1]
 
 
 def test_the_better_forecast_is_the_one_that_erred_less(own):
