@@ -118,9 +118,8 @@ def test_what_peaked_past_its_critical_level_is_of_interest_to_both_methods(own)
     """A forecast that stays far below, and a day three weeks ago that did not."""
     key = own.value("SELECT min(resource_utilization_hk) FROM capacity_planning.resource_utilization_h")
     own.run("DELETE FROM capacity_planning.resource_utilization_s WHERE resource_utilization_hk <> %s", key)
-    own.run(
-        "UPDATE capacity_planning.resource_utilization_s SET maximum_capacity = 1e12, current_value = 2e11 WHERE load_end_date IS NULL"
-    )
+    change = "UPDATE capacity_planning.resource_utilization_s SET {} WHERE load_end_date IS NULL"
+    own.run(change.format("maximum_capacity = 1e12, current_value = 2e11"))
     own.run(change.format("current_value = 95e10") + " AND measurement_timestamp = %s", AS_OF - timedelta(21))
     own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 60, %s)", AS_OF)
     analyse(own)
