@@ -63,8 +63,8 @@ format: venv  ## let ruff put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: venv  ## how long loads and analyses take
-	$(BIN)/python benchmarks/run.py
+bench: venv  ## measure the engine beside others, imports, analyses, the map; write benchmarks/results.md
+	$(BIN)/python benchmarks/run.py --write benchmarks/results.md
 
 notebooks: venv  ## execute the notebooks on a fresh seeded database and keep their outputs
 	@export $(SEEDED); capacity="$(OWN) $(CAPACITY)"; set -e; \

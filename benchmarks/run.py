@@ -1,71 +1,125 @@
-"""How long loads and analyses take here: runs each benchmark on a server of its own and prints one report.
+"""Everything that is measured here, each benchmark in a process of its own and one after the other.
 
-python benchmarks/run.py [--write benchmarks/results.md]
+    python benchmarks/run.py [--only NAME ...] [--write benchmarks/results.md]
+
+With --write the sections of those that ran are put in place of their earlier ones; whatever else the file says stays.
+Exits 1 when one missed its target.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import shutil
+import os
 import subprocess
 import sys
-import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from capacity_kit import vault
-from capacity_kit.sources import simulation
-from capacity_kit.vault import embedded
+HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("BENCH_DATA", HERE.parents[1] / "shared" / "data"))
+SCORER = DATA.parent / "bench" / "score.py"
+HEAD = """# Measured
 
-HERE = Path(__file__).parent
+`make bench` runs all of it, `benchmarks/run.py --only NAME --write benchmarks/results.md` a part; each section says
+when, and how busy the machine was. Speeds are of one processor unless a row says otherwise.
+"""
 
 
-def analyses() -> None:
-    """Time the analysis of the simulated thirteen months, on a server of its own."""
-    home = Path(tempfile.mkdtemp(prefix="capacity-benchmark-"))
-    try:
-        with vault.open(embedded.up(home=home).dsn) as opened:
-            opened.deploy()
-            made = simulation.simulate(opened, as_of=datetime(2026, 11, 1, tzinfo=UTC))
-            print("| analysis | resources | measurements | time |\n|---|---|---|---|")
-            for days in (30, 90, 365):
-                start = time.perf_counter()
-                found = opened.analyze(days=days, as_of=made.as_of)
-                print(f"| {days} days | {len(found)} | {made.rows:,} | {time.perf_counter() - start:.1f} s |")
-    finally:
-        embedded.down(home)
-        shutil.rmtree(home, ignore_errors=True)
+class Benchmark(NamedTuple):
+    """A section of the report.
+
+    Attributes
+    ----------
+    title : str
+    command : tuple of str
+        What is run, from the checkout, by this interpreter.
+    is_markdown : bool
+        Whether it prints a table of Markdown, or one of spaces.
+    """
+
+    title: str
+    command: tuple[str, ...]
+    is_markdown: bool = True
+
+
+BENCHMARKS = {
+    "score": Benchmark(
+        "The engine's forecasts against published models, on real series",
+        (
+            str(SCORER),
+            "benchmarks.forecasters:forecast",
+            "--runway",
+            "benchmarks.forecasters:runway",
+            "--data",
+            str(DATA),
+        ),
+        is_markdown=False,
+    ),
+    "side_by_side": Benchmark(
+        "The engine and others in one go: speed, and how good", ("benchmarks/side_by_side.py",)
+    ),
+    "engine": Benchmark("The engine alone: speed and memory", ("benchmarks/time_engine.py",), False),
+    "map": Benchmark("Many series: the map", ("benchmarks/map_speed.py",), False),
+    "replay": Benchmark("Replaying thresholds over history", ("benchmarks/replay_speed.py",), False),
+    "imports": Benchmark("Imports", ("benchmarks/import_speed.py",)),
+    "analyses": Benchmark("Analyses in SQL", ("benchmarks/analysis_speed.py",)),
+    "pgbench": Benchmark("Growth under pgbench", ("benchmarks/pgbench_growth.py", "--seconds", "180"), False),
+}
+
+
+def run(benchmark: Benchmark) -> tuple[str, int]:
+    """Its section, and its exit code."""
+    busy, started = os.getloadavg()[0], datetime.now(UTC)
+    done = subprocess.run(
+        [sys.executable, *benchmark.command],
+        cwd=HERE.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    said = done.stdout.strip("\n")
+    body = said if benchmark.is_markdown else f"```\n{said}\n```"
+    shown = " ".join(benchmark.command).replace(f"{HERE.parents[1]}/", "../")
+    when = f"{started:%Y-%m-%d}, {os.cpu_count()} processors, load average {busy:.1f} at the start"
+    return f"## {benchmark.title}\n\n`{shown}`; {when}.\n\n{body}\n", done.returncode
+
+
+def merged(earlier: str, sections: list[str]) -> str:
+    """A report with some of its sections replaced, and new ones at its end."""
+    head, *kept = earlier.split("\n## ") if earlier else [HEAD]
+    by_title = {text.split("\n", 1)[0]: text.strip() for text in kept}
+    for section in sections:
+        text = section.removeprefix("## ")
+        by_title[text.split("\n", 1)[0]] = text.strip()
+    order = [b.title for b in BENCHMARKS.values() if b.title in by_title]
+    order += [title for title in by_title if title not in order]
+    return "\n\n".join([head.strip(), *(f"## {by_title[title]}" for title in order)]) + "\n"
 
 
 def main() -> int:
     """Run the benchmarks; 1 when one missed its target."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the report in this file too")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
+                        help=f"of {', '.join(BENCHMARKS)}")  # fmt: skip
+    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the sections in this file")
     asked = parser.parse_args()
-    imports = subprocess.run(
-        [sys.executable, HERE / "import_speed.py"], stdout=subprocess.PIPE, text=True, check=False
-    )
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        analyses()
-    report = "\n".join(
-        (
-            f"# Measured on {datetime.now(UTC):%Y-%m-%d}",
-            "",
-            "## Imports",
-            "",
-            imports.stdout,
-            "## Analyses",
-            "",
-            printed.getvalue(),
-        )
-    )
-    print(report)
-    if asked.write:
-        asked.write.write_text(report, encoding="utf-8")
-    return imports.returncode
+    missed = []
+    for name in asked.only:
+        script = HERE.parent / BENCHMARKS[name].command[0]
+        if not script.exists():
+            print(f"{name}: skipped, {script} is not here.", flush=True)
+            continue
+        section, code = run(BENCHMARKS[name])
+        print(section, flush=True)
+        if asked.write and code in (0, 1):  # written one by one: what comes later may be interrupted
+            earlier = asked.write.read_text(encoding="utf-8") if asked.write.exists() else ""
+            asked.write.write_text(merged(earlier, [section]), encoding="utf-8")
+        missed += [name] * bool(code)
+    if missed:
+        print(f"Missed a target, or failed: {', '.join(missed)}.")
+    return int(bool(missed))
 
 
 if __name__ == "__main__":
