@@ -197,8 +197,8 @@ COMMENT ON FUNCTION capacity_alerting.enqueue_notification(text, text, text, tex
 ---------------------------------------------------------------------------------------------------------------------
 -- Out of the outbox
 ---------------------------------------------------------------------------------------------------------------------
-DROP FUNCTION IF EXISTS capacity_alerting.claim_notifications(text, integer, integer);  -- its columns may have changed
-CREATE FUNCTION capacity_alerting.claim_notifications(p_sender text, p_limit integer, p_lease_seconds integer)
+DROP FUNCTION IF EXISTS capacity_alerting.claim_notifications(text, integer, integer, text[]);  -- its columns may have changed
+CREATE FUNCTION capacity_alerting.claim_notifications(p_sender text, p_limit integer, p_lease_seconds integer, p_except text[] DEFAULT '{}')
 RETURNS TABLE (notification_hk bytea, key varchar, kind varchar, channel text, contact text, severity varchar, subject text, body text,
                dedup_key text, attachment text, attempt integer, is_known_channel boolean)
 LANGUAGE sql VOLATILE
@@ -209,6 +209,8 @@ BEGIN ATOMIC
         WHERE (o.changed_at > clock_timestamp() + interval '1 minute'
                OR (o.due_at <= clock_timestamp() AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())))
           AND NOT EXISTS (SELECT FROM capacity_alerting.outbox e WHERE e.thread = o.thread AND e.place < o.place)
+          AND NOT EXISTS (SELECT FROM capacity_alerting.notification_s n
+                          WHERE n.notification_hk = o.notification_hk AND n.load_end_date IS NULL AND n.channel = ANY (p_except))
         ORDER BY o.due_at, o.place
         LIMIT p_limit
         FOR UPDATE OF o SKIP LOCKED
@@ -233,8 +235,8 @@ BEGIN ATOMIC
     JOIN capacity_alerting.notification_s s ON s.notification_hk = c.notification_hk AND s.load_end_date IS NULL
     ORDER BY c.place;
 END;
-COMMENT ON FUNCTION capacity_alerting.claim_notifications(text, integer, integer) IS
-    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over.';
+COMMENT ON FUNCTION capacity_alerting.claim_notifications(text, integer, integer, text[]) IS
+    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds; none of the channels p_except, whose servers are slow or ask for patience. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.record_delivery(
     p_notification_hk bytea, p_attempt integer, p_outcome text, p_error text, p_sender text, p_duration_ms integer) RETURNS void
@@ -298,6 +300,7 @@ CREATE OR REPLACE FUNCTION capacity_alerting.requeue_notification(p_notification
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_again bytea;
 BEGIN
     PERFORM FROM capacity_alerting.notification_h WHERE notification_hk = p_notification_hk FOR UPDATE;
     IF NOT FOUND THEN
@@ -308,18 +311,21 @@ BEGIN
     IF FOUND OR EXISTS (SELECT FROM capacity_alerting.outbox WHERE notification_hk = p_notification_hk) THEN
         RETURN false;
     END IF;
-    PERFORM capacity_alerting.record_delivery(p_notification_hk, 0, 'REQUEUED', NULL, session_user::text, NULL);
-    INSERT INTO capacity_alerting.outbox (notification_hk, thread, since, changed_at, due_at)
-    SELECT s.notification_hk, capacity_ops.hash_key(concat_ws('|', s.channel, coalesce(s.contact, ''), s.dedup_key)), v_now, v_now, v_now
-    FROM capacity_alerting.notification_s s WHERE s.notification_hk = p_notification_hk AND s.load_end_date IS NULL;
     -- An alert that goes out again would stay open where its resolution was told before: that is told again, after it.
-    INSERT INTO capacity_alerting.outbox (notification_hk, thread, since, changed_at, due_at)
-    SELECT r.notification_hk, capacity_ops.hash_key(concat_ws('|', r.channel, coalesce(r.contact, ''), r.dedup_key)), v_now, v_now, v_now
-    FROM capacity_alerting.notification_s s
-    JOIN capacity_alerting.notification_s r ON r.dedup_key = s.dedup_key AND r.channel = s.channel AND r.contact IS NOT DISTINCT FROM s.contact
-    WHERE s.notification_hk = p_notification_hk AND s.load_end_date IS NULL AND s.kind IN ('ALERT', 'ESCALATION')
-      AND r.kind = 'RESOLUTION' AND r.load_end_date IS NULL
-      AND NOT EXISTS (SELECT FROM capacity_alerting.outbox o WHERE o.notification_hk = r.notification_hk);
+    FOR v_again IN
+        SELECT r.notification_hk
+        FROM capacity_alerting.notification_s s
+        JOIN capacity_alerting.notification_s r ON r.dedup_key = s.dedup_key AND r.channel = s.channel AND r.contact IS NOT DISTINCT FROM s.contact
+        WHERE s.notification_hk = p_notification_hk AND s.load_end_date IS NULL AND r.load_end_date IS NULL
+          AND (r.notification_hk = s.notification_hk OR (s.kind IN ('ALERT', 'ESCALATION') AND r.kind = 'RESOLUTION'))
+          AND NOT EXISTS (SELECT FROM capacity_alerting.outbox o WHERE o.notification_hk = r.notification_hk)
+        ORDER BY r.notification_hk <> s.notification_hk, r.load_date
+    LOOP
+        PERFORM capacity_alerting.record_delivery(v_again, 0, 'REQUEUED', NULL, session_user::text, NULL);
+        INSERT INTO capacity_alerting.outbox (notification_hk, thread, since, changed_at, due_at)
+        SELECT s.notification_hk, capacity_ops.hash_key(concat_ws('|', s.channel, coalesce(s.contact, ''), s.dedup_key)), v_now, v_now, v_now
+        FROM capacity_alerting.notification_s s WHERE s.notification_hk = v_again AND s.load_end_date IS NULL;
+    END LOOP;
     RETURN true;
 END
 $$;
