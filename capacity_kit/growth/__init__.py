@@ -5,8 +5,9 @@ on every machine and in every batch.
 
 - `lines`: straight lines, and the time they take to a level;
 - `series`: irregular measurements onto a regular grid, counters into rates;
-- `regimes`: level shifts, found and taken out;
+- `regimes`: level shifts and resets, found; shifts taken out;
 - `models`: quantiles of the future, each model from its own idea of what stays the same;
+- `sawtooth`: a model of growth that is reset again and again, under the envelope of its peaks;
 - `calibrate`: bands as wide as the shortness of the past demands;
 - `runway`: paths and the first passage of a level;
 - `engine`: the models weighed by backtest into one forecast, for a batch of series;

@@ -82,7 +82,7 @@ def gain_memories(quantiles: Floats, steps: Ints, length: int) -> Floats:
     """
     width = quantiles[..., -2] - quantiles[..., 1]
     first = width[:, :1]
-    rounding = 1e-9 * np.ptp(quantiles, axis=(1, 2))[:, None]
+    rounding = 1e-9 * (quantiles[..., -1].max(axis=1) - quantiles[..., 0].min(axis=1))[:, None]
     ratio = np.divide(width, first, out=np.full_like(width, np.inf), where=first > rounding)
     return np.asarray(COUNTS * length / np.clip(ratio**2, 1, steps) - 1)
 

@@ -22,6 +22,7 @@ from capacity_kit.growth import runway
 from capacity_kit.growth.calibrate import gain_memories, widened, widening, with_shifts
 from capacity_kit.growth.models import LEVELS, Model, Past, fitting, growth
 from capacity_kit.growth.regimes import levelled, shifts
+from capacity_kit.growth.sawtooth import SAWTOOTH
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -172,12 +173,14 @@ def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Seque
     count = 0
     picked = np.unique(np.linspace(0, max(len(histories) - 1, 0), HEARD).astype(np.int64))[: len(histories)]
     for members, raw in _chunks([_usable(histories[i], i) for i in picked], horizon):
-        known = fitting(raw.shape[1], cycles)
         x = raw / _unit(raw)
         past = Past(levelled(x, shifts(x)))
+        known = _models(past, cycles)
         loss, _ = _losses(past, known, horizon, min(cycles, default=1))
         behind = np.minimum(loss - loss.min(axis=1, keepdims=True), OUT)
         for model, mine in zip(known, behind.T, strict=True):
+            if model is SAWTOOTH:  # for few, and what they say of it is said by their resets
+                continue
             total[model.name] = total.get(model.name, 0.0) + float(mine.sum())
             heard[model.name] = heard.get(model.name, 0) + len(members)
         count += len(members)
@@ -215,7 +218,7 @@ def forecast(
     cycles = _checked(horizon, seasons)
     usable = [_usable(history, i) for i, history in enumerate(histories)]
     count = len(usable)
-    names = tuple(model.name for model in fitting(LONGEST**2, cycles))
+    names = tuple(model.name for model in (*fitting(LONGEST**2, cycles), SAWTOOTH))
     marks = runway.marks(horizon)
     out = Forecast(
         np.full((count, horizon, len(LEVELS)), np.nan),
@@ -294,13 +297,17 @@ def _forecast_chunk(
     raw = raw / unit
     found = shifts(raw)
     past = Past(levelled(raw, found))
-    known = fitting(length, cycles)
+    known = _models(past, cycles)
     steps = _steps(horizon)
     weights = _weights(past, known, horizon, min(cycles, default=1), prior)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     cycle = widening(np.array([length / min(cycles, default=1)]))
     for weight, model in zip(weights.T, known, strict=True):
         said = model.quantiles(past, length - 1, steps)
+        if model is SAWTOOTH:
+            rows = list(past.resets)
+            quantiles[rows] += weight[rows, None, None] * said[rows]
+            continue
         factors = widening(gain_memories(said, steps, length)) if model.family == "moving" else cycle
         quantiles += weight[:, None, None] * widened(said, factors)
     quantiles = _opened(with_shifts(quantiles, found, steps, length), raw, steps)
@@ -316,6 +323,11 @@ def _forecast_chunk(
     out.shifts[members] = found.count
     looked_at_from = out.points[members] + out.left_out[members] - length
     out.regime_start[members] = np.where(found.count > 0, looked_at_from + found.regime_start, 0)
+
+
+def _models(past: Past, cycles: tuple[int, ...]) -> tuple[Model, ...]:
+    known = fitting(past.x.shape[1], cycles)
+    return (*known, SAWTOOTH) if past.resets else known
 
 
 def _steps(horizon: int) -> Ints:
@@ -364,7 +376,9 @@ def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> t
             total[:, column] += (loss / usual + AS_GOOD_AS_NONE) ** POWER
     log_loss = np.log(total / cuts.size) / POWER
     for column, model in enumerate(known):
-        if model.family != "moving":
+        if model is SAWTOOTH:
+            log_loss[np.isnan(log_loss[:, column]), column] = np.inf
+        elif model.family != "moving":
             log_loss[:, column] += np.log1p(_unseen(x, back))
         elif model.quantiles is growth:
             log_loss[~past.compounds, column] = np.inf

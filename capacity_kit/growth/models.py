@@ -30,6 +30,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from capacity_kit.growth.regimes import resets
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -57,6 +59,8 @@ class Past:
         Robust growth a step over the quarter of the record that ends at each time.
     logs : ndarray, shape (series, time)
         Logarithms, held above a thousandth of the mean.
+    resets : dict of int to ndarray
+        Of sawtooth series, by index: the indices of the first values after their resets.
     """
 
     x: Floats
@@ -64,11 +68,13 @@ class Past:
     activity: Floats = field(init=False)
     slope: Floats = field(init=False)
     logs: Floats = field(init=False)
+    resets: dict[int, Ints] = field(init=False)
 
     def __post_init__(self) -> None:
         self.step = np.abs(np.diff(self.x, axis=1, prepend=self.x[:, :1]))
         self.activity = trailing_mean(self.step, self.month)
         self.slope = recent_slope(self.x, self.quarter)
+        self.resets = resets(self.x)
         usual = np.abs(self.x).mean(axis=1, keepdims=True)
         self.logs = np.log(np.maximum(self.x, np.where(usual > 0, 1e-3 * usual, 1.0)))
 
@@ -109,7 +115,7 @@ class Model:
     """
 
     name: str
-    family: Literal["moving", "standing", "seasonal"]
+    family: Literal["moving", "sawtooth", "standing", "seasonal"]
     credit: float
     quantiles: Quantiles
 

@@ -11,6 +11,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MOST = 3  # shifts that happen more often are the series' way of moving, and its gains tell of them
+FEWEST_RESETS = 3  # two whole teeth between them
+TEETH = 2.0  # times the largest rise that falls must be
+LAPSED = 2.0  # times the longest tooth since the last reset, and there will be no more
 STANDS_OUT = 5.0  # times the largest other step: the tail of a skewed distribution rarely leaves such a hole
 
 
@@ -68,6 +71,35 @@ def shifts(x: Floats) -> Shifts:
     none.at[rows] = np.where(there, largest + 1, -1)
     none.size[rows] = np.where(there, np.take_along_axis(step[rows], largest, axis=1), 0.0)
     return none
+
+
+def resets(x: Floats) -> dict[int, Ints]:
+    """Sawtooth series, which grow and are reset again and again: by retention, VACUUM, freezing, archiving.
+
+    The third largest fall is TEETH times the largest rise, which no walk, cycle or noise brings about; a fall of half
+    its size is a reset. Where the last one lies LAPSED times the longest tooth back, they have ended.
+
+    Parameters
+    ----------
+    x : ndarray, shape (series, time)
+        Level shifts taken out.
+
+    Returns
+    -------
+    dict of int to ndarray
+        By index of the series: the indices of the first values after its resets, three at least.
+    """
+    found: dict[int, Ints] = {}
+    if x.shape[1] < 3 * FEWEST_RESETS:
+        return found
+    step = np.diff(x, axis=1)
+    falls = -np.partition(step, FEWEST_RESETS - 1, axis=1)[:, FEWEST_RESETS - 1]
+    for row in np.flatnonzero((falls > 0) & (falls >= TEETH * np.maximum(step.max(axis=1), 0))):
+        at = np.flatnonzero(step[row] <= -falls[row] / 2) + 1
+        at = at[np.diff(at, prepend=-2) > 1]  # a reset that takes some days is one
+        if at.size >= FEWEST_RESETS and x.shape[1] - at[-1] <= LAPSED * np.diff(at).max():
+            found[int(row)] = at
+    return found
 
 
 def levelled(x: Floats, found: Shifts) -> Floats:

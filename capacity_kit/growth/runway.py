@@ -82,8 +82,11 @@ def peaks(futures: Floats, steps: Ints, kept: Ints) -> Floats:
     ndarray, shape (series, marks, paths)
         In the unit of the series; rises along the last axis, and along the marks.
     """
-    highest = np.maximum.accumulate(futures, axis=1)
-    return np.sort(highest[:, np.searchsorted(steps, kept, side="right") - 1], axis=-1)
+    upto = np.searchsorted(steps, kept, side="right")
+    highest = np.maximum.reduceat(futures, np.append(0, upto[:-1]), axis=1)
+    np.maximum.accumulate(highest, axis=1, out=highest)
+    highest.sort(axis=-1)
+    return np.asarray(highest)
 
 
 def reached(highest: Floats, steps: Ints, last: Floats, levels: Floats, horizon: int) -> Floats:
