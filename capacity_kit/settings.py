@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,6 +58,12 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
         "UTC", description="The reader's time zone; data are kept in UTC."
     )
+    channels: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        None, description="A file with the addresses of the channels by which people are told."
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None, description="An address outside that is called after each evaluation, and misses the call otherwise."
+    )
     host_metrics: Literal["auto", "yes", "no"] = Field(
         "auto", description="Measure memory, CPU and disks of this host too: auto when the server runs on it."
     )
@@ -75,3 +83,55 @@ def load() -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]).upper()
         raise CapacityError(f"CAPACITY_{name}: {first['msg']}", "Correct or unset that variable.") from None
+
+
+_CHANNEL = "CAPACITY_CHANNEL_"
+
+
+def channel_addresses() -> dict[str, SecretStr]:
+    """Read the channels' addresses: the file that ``CAPACITY_CHANNELS`` names, then ``CAPACITY_CHANNEL_<NAME>``.
+
+    The file is TOML: ``NAME = "address"`` below ``[channels]``. Addresses hold secrets, so nobody but its owner may
+    read it.
+
+    Returns
+    -------
+    dict of str to SecretStr
+        The addresses by the channels' names, in capitals; those of the environment win.
+
+    Raises
+    ------
+    CapacityError
+        When the file cannot be read, others may read it, or it is not such a file; no address is repeated.
+    """
+    file = load().channels
+    found = {} if file is None else _from_file(file)
+    for variable, address in os.environ.items():
+        if variable.startswith(_CHANNEL) and address.strip():
+            found[variable.removeprefix(_CHANNEL).upper()] = SecretStr(address.strip())
+    return found
+
+
+def _from_file(file: Path) -> dict[str, SecretStr]:
+    """Read a file of addresses that its owner alone may read."""
+    try:
+        with file.open("rb") as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise CapacityError(
+                    f"CAPACITY_CHANNELS: others may read {file} (its mode is {mode:04o}), and it holds secrets",
+                    f"Run: chmod 600 {file}",
+                )
+            content = tomllib.load(opened)
+    except OSError as error:
+        raise CapacityError(f"CAPACITY_CHANNELS: {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise CapacityError(
+            f"CAPACITY_CHANNELS: {file} is not TOML", 'Expected NAME = "address" below [channels].'
+        ) from None
+    channels = content.get("channels")
+    if not isinstance(channels, dict) or not all(isinstance(address, str) for address in channels.values()):
+        raise CapacityError(
+            f"CAPACITY_CHANNELS: {file} names no channels", 'Expected NAME = "address" below [channels].'
+        )
+    return {name.upper(): SecretStr(address.strip()) for name, address in channels.items() if address.strip()}
