@@ -284,6 +284,11 @@ CREATE TABLE IF NOT EXISTS capacity_planning.capacity_threshold_s (
         threshold_percentage > 0 AND threshold_percentage < 'Infinity'
         AND threshold_operator IN ('>=', '>', '<=', '<'))
 );
+ALTER TABLE capacity_planning.capacity_threshold_s
+    ADD COLUMN IF NOT EXISTS threshold_probability numeric,
+    ADD COLUMN IF NOT EXISTS recovery_margin numeric;
+-- Counters change in place with every evaluation that finds something: room for them on the page.
+ALTER TABLE capacity_planning.capacity_threshold_s SET (fillfactor = 50);
 
 CREATE TABLE IF NOT EXISTS capacity_planning.forecast_utilization_l (
     link_forecast_utilization_hk bytea        NOT NULL,
@@ -321,8 +326,9 @@ CREATE INDEX IF NOT EXISTS capacity_forecast_s_issued
     ON capacity_planning.capacity_forecast_s (capacity_forecast_hk, forecast_timestamp);
 CREATE UNIQUE INDEX IF NOT EXISTS capacity_threshold_s_current
     ON capacity_planning.capacity_threshold_s (capacity_threshold_hk) WHERE load_end_date IS NULL;
-CREATE INDEX IF NOT EXISTS capacity_threshold_s_resource
-    ON capacity_planning.capacity_threshold_s (resource_type, tenant_hk) WHERE load_end_date IS NULL;
+DROP INDEX IF EXISTS capacity_planning.capacity_threshold_s_resource;  -- its form without coalesce found no NULL tenant
+CREATE INDEX IF NOT EXISTS capacity_threshold_s_owner
+    ON capacity_planning.capacity_threshold_s (resource_type, (coalesce(tenant_hk, ''::bytea))) WHERE load_end_date IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS forecast_utilization_l_pair
     ON capacity_planning.forecast_utilization_l (capacity_forecast_hk, resource_utilization_hk);
 CREATE INDEX IF NOT EXISTS forecast_utilization_l_resource
@@ -472,6 +478,8 @@ BEGIN ATOMIC
         WHEN 'growth_pattern_s' THEN '{analysis_timestamp}'::text[]
         WHEN 'capacity_forecast_s' THEN '{forecast_timestamp,last_model_training}'
         WHEN 'capacity_threshold_s' THEN '{threshold_effectiveness_score,false_positive_rate,true_positive_rate,last_triggered_date,trigger_count_24h,trigger_count_7d,trigger_count_30d,average_resolution_time_minutes}'
+        WHEN 'episode_s' THEN '{peak,held_by,reached_at}'
+        WHEN 'alert_s' THEN '{judged_until}'
         ELSE '{}' END;
 END;
 COMMENT ON FUNCTION capacity_ops.in_place(text) IS
@@ -509,16 +517,26 @@ BEGIN
 END
 $$;
 
-DO $triggers$
+-- The trigger is called for columns that are statements only: a hundred thousand counters are written without it.
+CREATE OR REPLACE FUNCTION capacity_ops.keep_versions(p_table regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_table text;
+    v_columns text;
 BEGIN
-    FOREACH v_table IN ARRAY '{resource_utilization_s,growth_pattern_s,capacity_forecast_s,capacity_threshold_s}'::text[] LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER begin_version BEFORE UPDATE ON capacity_planning.%I
-            FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version()', v_table);
-        EXECUTE format('CREATE OR REPLACE TRIGGER keep_version AFTER UPDATE ON capacity_planning.%I
-            FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION capacity_ops.keep_version()', v_table);
-    END LOOP;
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO v_columns
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (capacity_ops.in_place(c.relname));
+    EXECUTE format('CREATE OR REPLACE TRIGGER begin_version BEFORE UPDATE OF %s ON %s
+        FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version()', v_columns, p_table);
+    EXECUTE format('CREATE OR REPLACE TRIGGER keep_version AFTER UPDATE ON %s
+        FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION capacity_ops.keep_version()', p_table);
+END
+$$;
+COMMENT ON FUNCTION capacity_ops.keep_versions(regclass) IS 'From now on an UPDATE of this satellite keeps the earlier version.';
+
+DO $triggers$
+BEGIN
+    PERFORM capacity_ops.keep_versions(format('capacity_planning.%I', t)::regclass)
+    FROM unnest('{resource_utilization_s,growth_pattern_s,capacity_forecast_s,capacity_threshold_s}'::text[]) t;
 END
 $triggers$;
 
@@ -641,7 +659,7 @@ BEGIN ATOMIC
     SELECT m.resource_utilization_hk, m.tenant_hk, m.resource_type, m.resource_name, m.resource_category, m.unit,
            m.measurement_timestamp, m.current_value, c.capacity, m.current_value / c.capacity * 100,
            i.seconds, p_as_of - m.measurement_timestamp > make_interval(secs => 3 * i.seconds::float8), m.record_source
-    FROM (SELECT capacity_ops.own_servers() AS servers) own
+    FROM (SELECT (SELECT capacity_ops.own_servers()) AS servers, (SELECT capacity_ops.setting('monitoring_interval_seconds')) AS pace) own
     CROSS JOIN capacity_planning.resource_utilization_h h
     CROSS JOIN LATERAL (
         SELECT s.* FROM capacity_planning.resource_utilization_s s
@@ -649,9 +667,12 @@ BEGIN ATOMIC
           AND s.measurement_timestamp <= p_as_of
           AND (s.system_identifier IS NULL OR s.system_identifier = ANY (own.servers))
         ORDER BY s.measurement_timestamp DESC LIMIT 1) m
-    CROSS JOIN LATERAL (SELECT coalesce(m.maximum_capacity,
-        capacity_ops.capacity_at(m.tenant_hk, m.resource_type, m.resource_name, m.measurement_timestamp)) AS capacity) c
-    CROSS JOIN LATERAL (SELECT coalesce(m.monitoring_frequency_seconds, capacity_ops.setting('monitoring_interval_seconds')) AS seconds) i
+    CROSS JOIN LATERAL (SELECT coalesce(m.maximum_capacity, (  -- capacity_at, spelt out: a function is called for each row
+        SELECT r.capacity FROM capacity_ops.capacity_registry r
+        WHERE r.resource_type = m.resource_type AND r.resource_name = m.resource_name
+          AND coalesce(r.tenant_hk, ''::bytea) = coalesce(m.tenant_hk, ''::bytea) AND r.valid_from <= m.measurement_timestamp
+        ORDER BY r.valid_from DESC LIMIT 1)) AS capacity) c
+    CROSS JOIN LATERAL (SELECT coalesce(m.monitoring_frequency_seconds, own.pace) AS seconds) i
     WHERE p_tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk;
 END;
 COMMENT ON FUNCTION capacity_ops.newest(bytea, timestamptz) IS
@@ -739,7 +760,15 @@ COMMENT ON COLUMN capacity_planning.resource_utilization_s.tenant_hk IS 'Whose r
 COMMENT ON COLUMN capacity_planning.resource_utilization_s.maximum_capacity IS 'What the source itself says the resource can hold; NULL: ask capacity_ops.capacity_at.';
 COMMENT ON COLUMN capacity_planning.resource_utilization_s.system_identifier IS 'pg_control_system() of the server that was measured; NULL: imported or simulated, or the role may not ask.';
 COMMENT ON COLUMN capacity_planning.resource_utilization_s.monitoring_frequency_seconds IS 'How often this resource is measured: the schedule''s interval at capture, the median spacing of the file on imports.';
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_type IS
+    'WARNING, CRITICAL: a level, percent of capacity. RUNWAY: threshold_value days until threshold_percentage is reached, with threshold_probability. ABSENCE: threshold_value minutes without a measurement.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_value IS 'The level in `unit`; in percent it is threshold_percentage.';
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_percentage IS
+    'The level, percent of capacity. NULL on RUNWAY: the CRITICAL level of capacity_ops.levels; NULL on ABSENCE, which has none.';
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_probability IS
+    'RUNWAY only: the probability, percent (10, 50 or 90), with which the forecast reaches the level within threshold_value days. 10 and 90 need a forecast of method ENGINE.';
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.recovery_margin IS
+    'How far back beyond the level usage must go before a breach counts as over (hysteresis): percentage points, on RUNWAY days. NULL: the setting recovery_margin.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
     'trigger_count_*, last_triggered_date, average_resolution_time_minutes and the rates are results of alerting and NULL until it has any.';
 
@@ -753,7 +782,8 @@ BEGIN ATOMIC
            coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'CRITICAL'), min(d.critical))
     FROM (SELECT p_tenant_hk AS tenant_hk) asked
     LEFT JOIN capacity_planning.capacity_threshold_s t ON t.resource_type = p_resource_type AND t.load_end_date IS NULL
-        AND t.is_active AND t.threshold_operator IN ('>=', '>') AND t.tenant_hk IS NOT DISTINCT FROM asked.tenant_hk
+        AND t.is_active IS NOT FALSE AND t.threshold_operator IN ('>=', '>')
+        AND coalesce(t.tenant_hk, ''::bytea) = coalesce(asked.tenant_hk, ''::bytea)
     LEFT JOIN capacity_ops.default_threshold d ON d.resource_type = p_resource_type
         AND d.scope = CASE WHEN asked.tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END;
 END;
@@ -853,36 +883,117 @@ BEGIN ATOMIC
                        WHERE r.i = literal.n) mark ON true;
 END;
 
-CREATE OR REPLACE FUNCTION capacity_planning.evaluate_capacity_thresholds(p_tenant_hk bytea DEFAULT NULL, p_as_of timestamptz DEFAULT NULL)
+-- What a message may say beside its threshold's own columns.
+CREATE OR REPLACE FUNCTION capacity_ops.message_values(
+    p_condition text, p_resource_type text, p_resource_name text, p_tenant_hk bytea, p_level numeric, p_measure numeric, p_utilization numeric,
+    p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT jsonb_build_object('resource_type', p_resource_type, 'resource_name', p_resource_name, 'tenant_id', capacity_ops.tenant_key(p_tenant_hk),
+        'threshold_percentage', trim_scale(p_level), 'current_usage', round(p_utilization, 1), 'current_value', p_current_value,
+        'capacity', p_capacity, 'unit', p_unit,
+        'measurement_timestamp', to_char(p_measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
+        'days_left', CASE WHEN p_condition = 'RUNWAY' THEN round(p_measure, 1) END,
+        'minutes_since', CASE WHEN p_condition = 'ABSENCE' THEN round(p_measure) END);
+END;
+COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz) IS
+    'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity.';
+
+-- One row a threshold and resource that it covers. Joined by hashes throughout: a hundred thousand thresholds are usual.
+DROP FUNCTION IF EXISTS capacity_ops.verdicts(bytea, timestamptz);  -- what stands on the next one, whose columns may have changed
+DROP FUNCTION IF EXISTS capacity_ops.judged(bytea, timestamptz);
+CREATE FUNCTION capacity_ops.judged(p_tenant_hk bytea, p_as_of timestamptz)
+RETURNS TABLE (capacity_threshold_hk bytea, resource_utilization_hk bytea, tenant_hk bytea, condition text, resource_type varchar, resource_name varchar,
+               level numeric, measure numeric, utilization numeric, current_value numeric, capacity numeric, unit varchar,
+               measurement_timestamp timestamptz, interval_seconds numeric, obstacle text, exceeded boolean)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH newest AS MATERIALIZED (SELECT n.*, coalesce(n.tenant_hk, ''::bytea) AS owner FROM capacity_ops.newest(p_tenant_hk, p_as_of) n),
+    threshold AS MATERIALIZED (
+        SELECT t.capacity_threshold_hk, t.tenant_hk, coalesce(t.tenant_hk, ''::bytea) AS owner, t.resource_type, t.threshold_type, t.threshold_value,
+               t.threshold_percentage, t.threshold_operator, t.threshold_probability
+        FROM capacity_planning.capacity_threshold_s t
+        WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
+          AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active)))
+    SELECT v.capacity_threshold_hk, v.resource_utilization_hk, v.tenant_hk, 'LEVEL', v.resource_type, v.resource_name, v.threshold_percentage,
+           v.utilization_percentage, v.utilization_percentage, v.current_value, v.capacity, v.unit, v.measurement_timestamp, v.interval_seconds,
+           v.obstacle,
+           CASE WHEN v.obstacle IS NOT NULL THEN NULL
+                ELSE CASE v.threshold_operator
+                    WHEN '>=' THEN v.utilization_percentage >= v.threshold_percentage
+                    WHEN '>'  THEN v.utilization_percentage >  v.threshold_percentage
+                    WHEN '<=' THEN v.utilization_percentage <= v.threshold_percentage
+                    WHEN '<'  THEN v.utilization_percentage <  v.threshold_percentage END END
+    FROM (SELECT t.*, n.resource_utilization_hk, n.resource_name, n.utilization_percentage, n.current_value, n.capacity, n.unit,
+                 n.measurement_timestamp, n.interval_seconds,
+                 CASE WHEN n.resource_name IS NULL THEN 'never measured'
+                      WHEN n.is_stale THEN 'stale'
+                      WHEN n.capacity IS NULL THEN 'capacity unknown'
+                      WHEN t.threshold_percentage IS NULL THEN 'no level' END AS obstacle
+          FROM threshold t
+          LEFT JOIN newest n ON n.resource_type = t.resource_type AND n.owner = t.owner
+          WHERE t.threshold_type NOT IN ('RUNWAY', 'ABSENCE')) v
+    UNION ALL
+    SELECT v.capacity_threshold_hk, v.resource_utilization_hk, v.tenant_hk, 'RUNWAY', coalesce(v.of_type, v.resource_type), v.resource_name, v.level,
+           v.days, v.utilization_percentage, v.current_value, v.capacity, v.unit, v.measurement_timestamp, v.interval_seconds, v.obstacle,
+           CASE WHEN v.obstacle IS NULL THEN coalesce(v.days <= v.threshold_value, false) END
+    FROM (SELECT t.*, n.resource_utilization_hk, n.resource_type AS of_type, n.resource_name, n.utilization_percentage, n.current_value, n.capacity,
+                 n.unit, n.measurement_timestamp, n.interval_seconds, l.level,
+                 CASE WHEN n.utilization_percentage >= l.level THEN 0
+                      ELSE greatest(0, f.days + extract(epoch FROM f.forecast_timestamp - p_as_of) / 86400) END AS days,
+                 CASE WHEN n.resource_name IS NULL THEN 'never measured'
+                      WHEN n.capacity IS NULL THEN 'capacity unknown'
+                      WHEN l.level IS NULL THEN 'no level'
+                      WHEN n.utilization_percentage >= l.level THEN NULL
+                      WHEN l.name IS NULL THEN 'the level is not forecast'
+                      WHEN f.method IS NULL AND t.threshold_probability = 50 THEN 'no forecast of the last 7 days'
+                      WHEN f.method IS NULL THEN 'no forecast of method ENGINE of the last 7 days' END AS obstacle
+          FROM threshold t
+          LEFT JOIN newest n ON (n.resource_type = t.resource_type OR t.resource_type = 'ALL') AND n.owner = t.owner
+          LEFT JOIN LATERAL (
+              SELECT c.level, CASE c.level WHEN 100 THEN 'capacity' WHEN c.critical THEN 'critical' WHEN c.warning THEN 'warning' END AS name
+              FROM (SELECT coalesce(t.threshold_percentage, o.critical) AS level, o.* FROM capacity_ops.levels(t.tenant_hk, n.resource_type) o) c) l ON true
+          LEFT JOIN LATERAL (  -- the forecast that was known then; of two methods the one that capacity_ops.better_forecast takes
+              SELECT s.method, s.forecast_timestamp,
+                     CASE WHEN s.method = 'ENGINE' THEN (s.model_parameters #>> ARRAY['runway', l.name, 'p' || trim_scale(t.threshold_probability)])::numeric
+                          WHEN l.name = 'capacity' THEN s.time_to_capacity_days
+                          WHEN l.name = 'critical' THEN s.time_to_critical_days
+                          ELSE s.time_to_warning_days END AS days
+              FROM (VALUES ('ENGINE'), ('SQL')) AS m (method)
+              CROSS JOIN LATERAL (
+                  SELECT c.* FROM capacity_planning.capacity_forecast_s c
+                  WHERE c.capacity_forecast_hk = capacity_ops.hash_key(capacity_ops.resource_key(n.resource_type, n.resource_name, n.tenant_hk) || '|' || m.method)
+                    AND c.forecast_timestamp <= p_as_of
+                  ORDER BY c.forecast_timestamp DESC, c.load_date DESC LIMIT 1) s
+              WHERE s.forecast_model IS NOT NULL
+                AND p_as_of - least(greatest(s.forecast_timestamp, s.last_model_training), p_as_of) <= interval '7 days'
+                AND CASE WHEN s.method = 'ENGINE'  -- of this level of this capacity, and no other
+                         THEN abs((s.model_parameters #>> ARRAY['runway', l.name, 'level'])::numeric - n.capacity * l.level / 100) <= n.capacity * 1e-6
+                         ELSE t.threshold_probability = 50 AND s.current_capacity = n.capacity END
+              ORDER BY s.confidence_level DESC NULLS LAST, (s.model_parameters ->> 'wape_30d')::numeric NULLS LAST, s.method DESC LIMIT 1) f ON true
+          WHERE t.threshold_type = 'RUNWAY') v
+    UNION ALL
+    SELECT v.capacity_threshold_hk, v.resource_utilization_hk, v.tenant_hk, 'ABSENCE', coalesce(v.of_type, v.resource_type), v.resource_name, NULL,
+           v.minutes, v.utilization_percentage, v.current_value, v.capacity, v.unit, v.measurement_timestamp, v.interval_seconds,
+           CASE WHEN v.resource_name IS NULL THEN 'never measured' END, v.minutes > v.threshold_value
+    FROM (SELECT t.*, n.resource_utilization_hk, n.resource_type AS of_type, n.resource_name, n.utilization_percentage, n.current_value, n.capacity,
+                 n.unit, n.measurement_timestamp, n.interval_seconds, extract(epoch FROM p_as_of - n.measurement_timestamp) / 60 AS minutes
+          FROM threshold t
+          LEFT JOIN newest n ON (n.resource_type = t.resource_type OR t.resource_type = 'ALL') AND n.owner = t.owner
+          WHERE t.threshold_type = 'ABSENCE') v;
+END;
+COMMENT ON FUNCTION capacity_ops.judged(bytea, timestamptz) IS
+    'What each active threshold says of each resource that it covers, by what was known at a time. measure: LEVEL percent of capacity, RUNWAY days until the level is reached (NULL: not in sight), ABSENCE minutes since the newest measurement. exceeded is NULL where no verdict is possible, and obstacle says why.';
+
+CREATE FUNCTION capacity_ops.verdicts(p_tenant_hk bytea, p_as_of timestamptz)
 RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilization numeric, threshold_percentage numeric,
                threshold_exceeded boolean, alert_severity varchar, recommended_action text,
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, alert_message text, verdict_reason text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    WITH asked AS (SELECT coalesce(p_as_of, clock_timestamp()) AS as_of),
-    judged AS (
-        SELECT t.*, n.resource_name, n.current_value, n.capacity, n.utilization_percentage, n.unit AS measured_in,
-               n.measurement_timestamp, n.interval_seconds, f.time_to_capacity_days,
-               CASE WHEN n.resource_name IS NULL THEN 'never measured'
-                    WHEN n.is_stale THEN 'stale'
-                    WHEN n.capacity IS NULL THEN 'capacity unknown' END AS obstacle,
-               CASE t.threshold_operator
-                    WHEN '>=' THEN n.utilization_percentage >= t.threshold_percentage
-                    WHEN '>'  THEN n.utilization_percentage >  t.threshold_percentage
-                    WHEN '<=' THEN n.utilization_percentage <= t.threshold_percentage
-                    WHEN '<'  THEN n.utilization_percentage <  t.threshold_percentage END AS is_past
-        FROM asked
-        CROSS JOIN capacity_planning.capacity_threshold_s t
-        LEFT JOIN capacity_ops.newest(p_tenant_hk, (SELECT as_of FROM asked)) n
-               ON n.resource_type = t.resource_type AND n.tenant_hk IS NOT DISTINCT FROM t.tenant_hk
-        LEFT JOIN capacity_planning.capacity_forecast_s f
-               ON f.tenant_hk IS NOT DISTINCT FROM n.tenant_hk AND f.resource_type = n.resource_type
-              AND f.resource_name = n.resource_name AND f.method = 'SQL' AND f.load_end_date IS NULL
-        WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE
-          AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk) AND capacity_ops.is_watched(t.tenant_hk))
-    SELECT j.threshold_name, j.resource_type, round(j.utilization_percentage, 2), j.threshold_percentage, v.exceeded,
-           CASE WHEN v.exceeded THEN j.alert_severity WHEN NOT v.exceeded THEN 'NORMAL' ELSE 'UNKNOWN' END,
+    SELECT t.threshold_name, j.resource_type, round(j.utilization, 2), j.level, j.exceeded,
+           CASE WHEN j.exceeded THEN t.alert_severity WHEN NOT j.exceeded THEN 'NORMAL' ELSE 'UNKNOWN' END,
            CASE
                WHEN j.obstacle = 'never measured' THEN
                    format('No verdict: %s has not been measured here. What a capture leaves out it says in a NOTICE.', j.resource_type)
@@ -892,25 +1003,63 @@ BEGIN ATOMIC
                WHEN j.obstacle = 'capacity unknown' THEN
                    format('No verdict: the capacity of %s %s is unknown. Register it: SELECT capacity_ops.register_capacity(%s, %L, %L, <%s>, %L);',
                           j.resource_type, j.resource_name, coalesce(quote_literal(j.tenant_hk) || '::bytea', 'NULL'),
-                          j.resource_type, j.resource_name, j.measured_in, j.measured_in)
-               WHEN v.exceeded THEN
+                          j.resource_type, j.resource_name, j.unit, j.unit)
+               WHEN j.obstacle = 'no level' THEN 'No verdict: the threshold names no level, and there is no CRITICAL one to take its place.'
+               WHEN j.obstacle = 'the level is not forecast' THEN
+                   format('No verdict: forecasts are of the WARNING and CRITICAL levels and of 100%%, not of %s%%.', trim_scale(j.level))
+               WHEN j.condition = 'RUNWAY' AND j.obstacle IS NOT NULL THEN
+                   format('No verdict: %s. Run the growth analysis.', j.obstacle)
+               WHEN j.condition = 'RUNWAY' THEN CASE
+                   WHEN j.measure IS NULL THEN format('None: %s%% of the capacity is not in sight.', trim_scale(j.level))
+                   WHEN j.utilization >= j.level THEN format('The level of %s%% is past already: free or add capacity.', trim_scale(j.level))
+                   ELSE format('%s%s%% of the capacity %s reached in %s days with a probability of %s%%.%s', CASE WHEN NOT j.exceeded THEN 'None: ' END,
+                               trim_scale(j.level), CASE WHEN j.exceeded THEN 'will be' ELSE 'is' END, round(j.measure, 1),
+                               trim_scale(t.threshold_probability), CASE WHEN j.exceeded THEN ' Free or add capacity before then.' END) END
+               WHEN j.condition = 'ABSENCE' THEN
+                   CASE WHEN j.exceeded THEN format('Not measured for %s minutes. Check the capture schedule.', round(j.measure))
+                        ELSE format('None: last measured %s minutes ago.', round(j.measure)) END
+               WHEN j.exceeded THEN
                    format('%s: free or add capacity.', CASE
-                       WHEN j.utilization_percentage >= 100 THEN 'Capacity is exhausted'
-                       WHEN j.time_to_capacity_days IS NOT NULL THEN format('At the present growth capacity is reached in %s days', j.time_to_capacity_days)
+                       WHEN j.utilization >= 100 THEN 'Capacity is exhausted'
+                       WHEN f.time_to_capacity_days IS NOT NULL THEN format('At the present growth capacity is reached in %s days', f.time_to_capacity_days)
                        ELSE 'No growth towards capacity is recorded, the level itself is past' END)
                ELSE 'None.' END,
-           j.tenant_hk, j.resource_name, j.current_value, j.capacity, j.measured_in, j.measurement_timestamp,
-           CASE WHEN v.exceeded THEN capacity_ops.render_template(j.alert_message_template,
-               to_jsonb(j) || jsonb_build_object('current_usage', round(j.utilization_percentage, 1),
-                   'threshold_percentage', trim_scale(j.threshold_percentage), 'tenant_id', capacity_ops.tenant_key(j.tenant_hk))) END,
+           j.tenant_hk, j.resource_name, j.current_value, j.capacity, j.unit, j.measurement_timestamp,
+           CASE WHEN j.exceeded THEN capacity_ops.render_template(t.alert_message_template,
+               to_jsonb(t) || capacity_ops.message_values(j.condition, j.resource_type, j.resource_name, j.tenant_hk, j.level, j.measure, j.utilization,
+                                                          j.current_value, j.capacity, j.unit, j.measurement_timestamp)) END,
            j.obstacle
-    FROM judged j
-    CROSS JOIN LATERAL (SELECT CASE WHEN j.obstacle IS NULL THEN j.is_past END AS exceeded) v
-    ORDER BY v.exceeded DESC NULLS LAST, j.utilization_percentage DESC NULLS LAST, j.tenant_hk NULLS FIRST,
-             j.resource_type, j.resource_name, j.threshold_percentage DESC, j.threshold_name;
+    FROM capacity_ops.judged(p_tenant_hk, p_as_of) j
+    JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
+    LEFT JOIN LATERAL (
+        SELECT s.time_to_capacity_days FROM capacity_planning.capacity_forecast_s s
+        WHERE s.capacity_forecast_hk = capacity_ops.hash_key(capacity_ops.resource_key(j.resource_type, j.resource_name, j.tenant_hk) || '|SQL')
+          AND s.load_end_date IS NULL AND j.exceeded AND j.condition = 'LEVEL') f ON true
+    ORDER BY j.exceeded DESC NULLS LAST, j.utilization DESC NULLS LAST, j.tenant_hk NULLS FIRST,
+             j.resource_type, j.resource_name, j.level DESC, t.threshold_name;
 END;
+COMMENT ON FUNCTION capacity_ops.verdicts(bytea, timestamptz) IS
+    'What evaluate_capacity_thresholds returns, without recording anything.';
+
+CREATE OR REPLACE FUNCTION capacity_planning.evaluate_capacity_thresholds(p_tenant_hk bytea DEFAULT NULL, p_as_of timestamptz DEFAULT NULL)
+RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilization numeric, threshold_percentage numeric,
+               threshold_exceeded boolean, alert_severity varchar, recommended_action text,
+               tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
+               measurement_timestamp timestamptz, alert_message text, verdict_reason text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    v_at timestamptz := coalesce(p_as_of, clock_timestamp());
+BEGIN
+    -- A later step records what follows from the verdicts. One that may only read gets them alone.
+    IF current_setting('transaction_read_only') = 'off'
+       AND to_regprocedure('capacity_alerting.record_evaluation(bytea, timestamptz, boolean)') IS NOT NULL THEN
+        EXECUTE 'SELECT capacity_alerting.record_evaluation($1, $2, $3)' INTO v_at USING p_tenant_hk, v_at, p_as_of IS NULL;
+    END IF;
+    RETURN QUERY SELECT * FROM capacity_ops.verdicts(p_tenant_hk, v_at);
+END
+$$;
 COMMENT ON FUNCTION capacity_planning.evaluate_capacity_thresholds(bytea, timestamptz) IS
-    'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of. threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Reads only.';
+    'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of (RUNWAY: by the forecast known then). threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Where step 14 is, episodes, alerts and notifications that follow are recorded in the same transaction; in a read-only one the verdicts come alone.';
 
 ---------------------------------------------------------------------------------------------------------------------
 -- Capture: what this server, and each tenant, uses now
