@@ -34,6 +34,7 @@ demo: venv  ## a private server, thirteen simulated months, this host measured, 
 	$$capacity deploy; \
 	$$capacity simulate; \
 	$$capacity analyze --history --thresholds > /dev/null; \
+	$$capacity analyze --history --engine local > /dev/null; \
 	$$capacity capture --times 5 --every 2 > /dev/null; \
 	$$capacity analyze --tenant SYSTEM > /dev/null; \
 	$$capacity evaluate || test $$? -eq 3; \
@@ -74,6 +75,7 @@ notebooks: venv  ## execute the notebooks on a fresh seeded database and keep th
 	$$capacity deploy; \
 	$$capacity simulate --seed 7 --as-of "$$CAPACITY_AS_OF"; \
 	$$capacity analyze --history --thresholds > /dev/null; \
+	$$capacity analyze --history --engine local > /dev/null; \
 	$(OWN) $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 

@@ -157,6 +157,7 @@ def seeded(server18: Server) -> str:
         ["deploy"],
         ["simulate", "--seed", str(SEED), "--as-of", SEEDED_AS_OF],
         ["analyze", "--history", "--thresholds", "--as-of", SEEDED_AS_OF],
+        ["analyze", "--history", "--engine", "local", "--as-of", SEEDED_AS_OF],
     ):
         assert cli.main([*command, "--dsn", dsn]) == 0
     return dsn

@@ -86,9 +86,9 @@ def analyze(
         )
     if scheduler and engine is Engine.LOCAL:
         raise CapacityError("--scheduler is of a cluster", "Say --engine dask or spark.", USAGE)
-    if (history and (dry_run or engine is not Engine.SQL)) or (thresholds and dry_run):
+    if dry_run and (history or thresholds):
         raise CapacityError(
-            "--history and --thresholds record what --engine sql finds", "Leave out one of them.", USAGE
+            "--history and --thresholds are there to record something", "Leave out --dry-run.", USAGE
         )
     with opened_vault(dsn) as opened:
         leave_alone_if_inactive(opened, tenant, as_json)
@@ -96,7 +96,7 @@ def analyze(
             if thresholds:
                 opened.make_thresholds(tenant)
             over = _over(engine, workers, scheduler)
-            _analyze_by_engine(opened, over, as_json, tenant, resource_type, days, as_of, dry_run)
+            _analyze_by_engine(opened, over, as_json, tenant, resource_type, days, as_of, history, dry_run)
             return
         days = days or 30
         if history:
@@ -171,6 +171,7 @@ def _analyze_by_engine(
     resource_type: str,
     days: int | None,
     as_of: datetime | None,
+    history: bool,
     dry_run: bool,
 ) -> None:
     """Run the growth engine over the resources, and tell of the most urgent of them, or of all in JSON."""
@@ -180,10 +181,16 @@ def _analyze_by_engine(
     done: run.Analysed | None = None
     told: list[Record] = []
     new = same = 0
-    scope = (tenant, resource_type, days or run.DAYS, as_of)
+    scope = (tenant, resource_type, days or run.DAYS)
+    origins: list[datetime | None] = [*opened.origins(tenant, as_of, "ENGINE")] if history else []
     try:
         with where as over, console.progress("Analysing", None) as tell:
-            for done in run.analyse(opened, *scope, over=over, dry_run=dry_run):
+            for months, origin in enumerate(origins[:-1]):
+                tell(months, f"{months} of {len(origins)} months", len(origins))
+                for _ in run.analyse(opened, *scope, origin, over=over):
+                    pass
+            last = origins[-1] if origins else as_of
+            for done in run.analyse(opened, *scope, last, over=over, dry_run=dry_run):
                 left = units.number(max(1.0, done.seconds_left), 1)
                 tell(done.done, f"{done.done:,} of {done.total:,} resources, {left} s left", done.total)
                 new, same = new + done.recorded.recorded, same + done.recorded.unchanged

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -273,6 +273,34 @@ class Vault:
             system_only=tenant == SYSTEM,
         )
 
+    def origins(
+        self, tenant: str = ALL, as_of: datetime | str | None = None, method: str = "SQL"
+    ) -> list[datetime]:
+        """When history is yet to be analysed from: the first of each month since measuring began, and ``as_of``.
+
+        Parameters
+        ----------
+        tenant
+            ALL, SYSTEM or one tenant.
+        as_of
+            The last time to look from (default: ``CAPACITY_AS_OF``, else now).
+        method
+            Whose forecasts: SQL or ENGINE.
+
+        Returns
+        -------
+        list of datetime
+            The oldest first: where a later forecast stands, an earlier one is not recorded any more.
+        """
+        found = self.read(
+            "analysis_origins",
+            tenant=self.tenant(tenant),
+            system_only=tenant == SYSTEM,
+            as_of=self.as_of(as_of),
+            method=method,
+        )
+        return [origin.to_pydatetime() for origin in found["origin"]]
+
     def analyze_history(
         self,
         tenant: str = ALL,
@@ -298,16 +326,11 @@ class Vault:
         DataFrame
             The last analysis, as ``analyze`` returns it.
         """
-        origins = self.read(
-            "analysis_origins",
-            tenant=self.tenant(tenant),
-            system_only=tenant == SYSTEM,
-            as_of=self.as_of(as_of),
-        )["origin"].tolist()
+        origins = self.origins(tenant, as_of)
         if not origins:
             return self.analyze(tenant, as_of=as_of)
         for done, origin in enumerate(origins, 1):
-            analysed = self.analyze(tenant, as_of=origin.to_pydatetime())
+            analysed = self.analyze(tenant, as_of=origin)
             if progress:
                 progress(done, len(origins))
         return analysed
@@ -332,7 +355,10 @@ class Vault:
         )
 
     def evaluate(self, tenant: str = ALL, as_of: datetime | str | None = None) -> pd.DataFrame:
-        """Have the database judge each active threshold by the newest measurement.
+        """Have the database judge each active threshold by the newest measurement, and record what follows.
+
+        What follows are episodes, alerts and notifications. In a read-only transaction nothing is recorded, and for a
+        time before the last evaluation neither; ``notices`` then says so.
 
         Parameters
         ----------
@@ -349,6 +375,51 @@ class Vault:
         return self.read(
             "evaluate", tenant=self.tenant(tenant), as_of=self.as_of(as_of), system_only=tenant == SYSTEM
         )
+
+    def evaluate_history(
+        self,
+        since: timedelta,
+        every: timedelta,
+        tenant: str = ALL,
+        as_of: datetime | str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> pd.DataFrame:
+        """Evaluate as if it had been done regularly over stored history, up to ``as_of``.
+
+        So a fresh import has the alerts that it would have raised. Times up to the last recorded evaluation are left
+        out, and of alerts that lie more than a day back nobody is told.
+
+        Parameters
+        ----------
+        since, every
+            How far back to begin, and how long from one evaluation to the next.
+        tenant
+            ALL, SYSTEM or one tenant.
+        as_of
+            The last time to evaluate at (default: ``CAPACITY_AS_OF``, else now).
+        progress
+            Told how many of how many are done.
+
+        Returns
+        -------
+        DataFrame
+            The last evaluation, as ``evaluate`` returns it.
+        """
+        last = self.as_of(as_of) or datetime.now(UTC)
+        recorded = self.read("alert_evaluated", tenant=self.tenant(tenant))["evaluated_at"].iloc[0]
+        times = [last - n * every for n in reversed(range(since // every + 1))]
+        if not pd.isna(recorded):
+            skipped = sum(at <= recorded for at in times[:-1])
+            times = [at for at in times[:-1] if at > recorded] + times[-1:]
+            if skipped:
+                self._hear(
+                    f"evaluated up to {recorded:%Y-%m-%d %H:%M} UTC already: {skipped} times before are left out"
+                )
+        for done, at in enumerate(times, 1):
+            judged = self.evaluate(tenant, at)
+            if progress:
+                progress(done, len(times))
+        return judged
 
     def register(
         self,

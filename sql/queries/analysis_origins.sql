@@ -1,5 +1,5 @@
 -- When history is yet to be analysed from: the first of each month, and :as_of (NULL: now), wherever a resource has 14 days
--- of measurements before it and no forecast from then or later.
+-- of measurements before it and no forecast of :method from then or later.
 WITH resource AS (
     SELECT tenant_hk, resource_type, resource_name, min(measurement_timestamp) + interval '14 days' AS ready
     FROM capacity_planning.resource_utilization_s
@@ -11,7 +11,7 @@ due AS (
     FROM resource r
     LEFT JOIN capacity_planning.capacity_forecast_s f
         ON f.tenant_hk IS NOT DISTINCT FROM r.tenant_hk AND f.resource_type = r.resource_type
-       AND f.resource_name = r.resource_name AND f.method = 'SQL' AND f.load_end_date IS NULL
+       AND f.resource_name = r.resource_name AND f.method = :method AND f.load_end_date IS NULL
     GROUP BY r.tenant_hk, r.resource_type, r.resource_name, r.ready),
 span AS (
     SELECT min(ready) AS first, coalesce(CAST(:as_of AS timestamptz), now()) AS last FROM due),
