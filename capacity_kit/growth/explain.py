@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from capacity_kit.growth.backtest import Backtest
 from capacity_kit.growth.engine import FEWEST_POINTS, Forecast
 from capacity_kit.growth.models import MEDIAN
+from capacity_kit.growth.regimes import Regime
+from capacity_kit.growth.sawtooth import SAWTOOTH
 
 WIDE = 1.0  # an 80 % band as wide as its median says little
 FEW_ORIGINS = 3  # with fewer, a backtest is an anecdote
@@ -23,6 +25,7 @@ def explain(
     step: str = "step",
     when: Callable[[int], str] = "point {}".format,
     tested: Backtest | None = None,
+    regimes: Sequence[Regime] = (),
 ) -> str:
     """One sentence on the forecast of one series.
 
@@ -39,6 +42,9 @@ def explain(
         Puts an index of the history into words: its date.
     tested : Backtest, optional
         Of the same series, in the same order.
+    regimes : sequence of Regime
+        Of this series, from :func:`capacity_kit.growth.regimes.dated`: with them the sentence says what changed when
+        the present regime began, and knows of changes of slope too.
     """
     if said.points[series] < FEWEST_POINTS:
         return (
@@ -47,7 +53,9 @@ def explain(
         )
     median, low, high = (said.quantiles[series, :, at] for at in (MEDIAN, 1, -2))
     cycles = _cycles(said, series)
-    parts = [_growth(said, series, max(cycles, default=0), show, step, when)]
+    parts = [
+        _growth(said, series, max(cycles, default=0), show, step) + _since(said, series, regimes, show, when)
+    ]
     parts += [f"cycle of {cycle} {step}s ±{show(half)}" for cycle, half in cycles.items()]
     parts.append(f"80 % band in {said.horizon} {step}s {show(float(low[-1]))} to {show(float(high[-1]))}")
     doubts = []
@@ -73,16 +81,35 @@ def _growth(
     cycle: int,
     show: Callable[[float], str],
     step: str,
-    when: Callable[[int], str],
 ) -> str:
     median = said.quantiles[series, :, MEDIAN]
     # Over whole cycles, so that a Sunday is compared with a Sunday; and not from the last value, which may be a whim.
     span = (said.horizon - 1) // max(cycle, 1) * max(cycle, 1)
     change = float(median[-1] - median[-1 - span]) / span if span else float(median[0] - said.last[series])
-    since = f" since {when(int(said.regime_start[series]))}" if said.shifts[series] else ""
+    if said.weights[series, said.models.index(SAWTOOTH.name)] >= TELLS:
+        return f"grows and is reset again and again, up to {show(float(median.max()))}"
     if abs(change) * said.horizon <= FAINT * float(median[-1]):
-        return f"level{since}"
-    return f"{'+' if change > 0 else '−'}{show(abs(change))} a {step}{since}"
+        return "level"
+    return f"{'+' if change > 0 else '−'}{show(abs(change))} a {step}"
+
+
+def _since(
+    said: Forecast,
+    series: int,
+    regimes: Sequence[Regime],
+    show: Callable[[float], str],
+    when: Callable[[int], str],
+) -> str:
+    """When the present regime began, and how."""
+    if not regimes:
+        return f" since {when(int(said.regime_start[series]))}" if said.shifts[series] else ""
+    newest = max(regimes, key=lambda regime: regime.start)
+    size = show(abs(newest.size))
+    if newest.kind == "level":
+        how = f"when it {'rose' if newest.size > 0 else 'fell'} by {size}"
+    else:
+        how = f"{size} {'more' if newest.size > 0 else 'less'} than before"
+    return f" since {when(newest.start)}, {how}"
 
 
 def _cycles(said: Forecast, series: int) -> dict[int, float]:

@@ -1,11 +1,23 @@
-"""Level shifts: a cleanup, a resize, an onboarding. Found, and taken out so that what went on underneath shows."""
+"""Where a series became another: level shifts (a cleanup, a resize, an onboarding), resets that recur, other slopes.
+
+Level shifts are taken out, so that what went on underneath shows.
+
+References
+----------
+.. [1] Pettitt (1979), A non-parametric approach to the change-point problem, Applied Statistics 28.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from capacity_kit.growth.lines import Line, robust_line
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -14,6 +26,11 @@ MOST = 3  # shifts that happen more often are the series' way of moving, and its
 FEWEST_RESETS = 3  # two whole teeth between them
 TEETH = 2.0  # times the largest rise that falls must be
 LAPSED = 2.0  # times the longest tooth since the last reset, and there will be no more
+BLOCKS = 52  # that a record is cut into to look for other slopes: weeks of a year
+FEWEST_BLOCKS = 6  # of a regime: fewer tell a slope from a whim by luck alone
+CHANCE = 0.005  # that a series whose slope never changes is said to have changed it, at each look
+MOST_LEAN = 4.0  # times that neighbouring gains' leaning on each other may count for or against a change
+AS_WELL = 1.2  # times as far off that one rule may be to be preferred to several
 STANDS_OUT = 5.0  # times the largest other step: the tail of a skewed distribution rarely leaves such a hole
 
 
@@ -125,3 +142,133 @@ def levelled(x: Floats, found: Shifts) -> Floats:
         before = time < found.at[rows, column, None]
         out[rows] += before * found.size[rows, column, None]
     return out
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How the stretch that begins at an index differs from the one before.
+
+    Attributes
+    ----------
+    start : int
+        Index in the history of its first value.
+    kind : {"level", "slope"}
+        Whether it began with a shift or with another growth.
+    size : float
+        Of the shift in the unit of the series; of the change of growth in units a step.
+    """
+
+    start: int
+    kind: Literal["level", "slope"]
+    size: float
+
+
+def dated(histories: Sequence[npt.ArrayLike], cycle: int = 1) -> list[tuple[Regime, ...]]:
+    """Level shifts and changes of slope of each series, oldest first.
+
+    Slopes are compared between medians of blocks, so that neither noise nor single values matter, once shifts are
+    taken out: the ranks of the blocks' gains before some point against those after it [1]_, at the point where they
+    differ most, and so on in both parts. The regime begins where robust lines through the two parts meet.
+    A sawtooth, whose slope changes at every reset, has none.
+
+    Parameters
+    ----------
+    histories : sequence of array_like, each of shape (time,)
+        As of :func:`capacity_kit.growth.forecast`; what is not finite or below zero is a gap.
+    cycle : int
+        Steps of the shortest cycle; blocks hold whole ones.
+    """
+    return [_regimes(np.asarray(history, np.float64), cycle) for history in histories]
+
+
+def _regimes(history: Floats, cycle: int) -> tuple[Regime, ...]:
+    known = np.flatnonzero(np.isfinite(history) & (history >= 0))
+    if not known.size:
+        return ()
+    first = int(known[0])
+    x = np.interp(np.arange(first, history.size), known, history[known])[None]
+    found = shifts(x)
+    there = found.at[0] >= 0
+    out = [
+        Regime(first + int(at), "level", float(size))
+        for at, size in zip(found.at[0, there], found.size[0, there], strict=True)
+    ]
+    flat = levelled(x, found)
+    if not resets(flat):
+        out += [Regime(first + at, "slope", size) for at, size in _slopes(flat[0], cycle)]
+    return tuple(sorted(out, key=lambda regime: regime.start))
+
+
+def _slopes(x: Floats, cycle: int) -> list[tuple[int, float]]:
+    """Where the slope changes, and by how much."""
+    block = max(round(x.size / BLOCKS / cycle), 1) * cycle
+    count = x.size // block
+    if count < 2 * FEWEST_BLOCKS:
+        return []
+    left_out = x.size - count * block
+    y: Floats = np.median(x[left_out:].reshape(count, block), axis=1)
+    at: Floats = left_out + block * np.arange(float(count)) + (block - 1) / 2
+    ends = [0, *_changes(np.diff(y)), count]
+    parts = [slice(a, b) for a, b in pairwise(ends)]
+    lines = [robust_line(at[part], y[part]) for part in parts]
+    off = sum(_off(y[part], at[part], line) for part, line in zip(parts, lines, strict=True))
+    if len(parts) == 1 or _compounds(at, y, off):
+        return []
+    out = []
+    for end, (before, after) in zip(ends[1:], pairwise(lines), strict=False):
+        change = after.slope - before.slope
+        if change:
+            out.append((_meeting(before, after, left_out + end * block, block), change))
+    return out
+
+
+def _off(y: Floats, at: Floats, line: Line) -> float:
+    return float(np.abs(y - line.intercept - line.slope * at).sum())
+
+
+def _compounds(at: Floats, y: Floats, off: float) -> bool:
+    """Whether one curve of growth in proportion to the level says it as well as lines that are off by as much."""
+    if y.min() <= 0:
+        return False
+    line = robust_line(at, np.log(y))
+    return float(np.abs(y - np.exp(line.intercept + line.slope * at)).sum()) <= AS_WELL * off
+
+
+def _meeting(before: Line, after: Line, about: int, block: int) -> int:
+    """Where two lines meet, if that is near where it was looked for."""
+    meet = (before.intercept - after.intercept) / (after.slope - before.slope)
+    return round(meet) if abs(meet - about) <= 2 * block else about
+
+
+def _changes(gains: Floats, offset: int = 0) -> list[int]:
+    """Blocks at which the gains become others, by Pettitt's test [1]_ at the best point, then on both of its sides.
+
+    Where all of them show none, the first and the last two thirds are looked at: what changes and changes back
+    cancels in the whole.
+    """
+    n = gains.size
+    for start, end in ((0, n), (0, 2 * n // 3), (n - 2 * n // 3, n)):
+        inside = _change(gains[start:end])
+        if inside:
+            at = start + inside
+            return [*_changes(gains[:at], offset), offset + at, *_changes(gains[at:], offset + at)]
+    return []
+
+
+def _change(gains: Floats) -> int:
+    """Where some gains become others; 0 for nowhere."""
+    n = gains.size
+    if n < 2 * FEWEST_BLOCKS - 1:
+        return 0
+    rank = np.sign(gains[:, None] - gains).sum(axis=1)
+    apart = np.abs(np.cumsum(rank))[FEWEST_BLOCKS - 2 : n - FEWEST_BLOCKS + 1]
+    at = int(apart.argmax()) + FEWEST_BLOCKS - 1
+    # Gains lean on each other: those of noise take each other back, those of bursts add up. As far as luck has it, the
+    # former counts for nothing.
+    left = np.concatenate([rank[:at] - rank[:at].mean(), rank[at:] - rank[at:].mean()])
+    own = float(left @ left)
+    lean = float(left[1:] @ left[:-1]) / own if own else 0.0
+    lean = lean if lean > 0 else min(lean + n**-0.5, 0)
+    # Ties say nothing: the variance is that of the ranks there are, which without ties is (n^2 - 1) / 3.
+    spread = float(rank @ rank) * min(max(1 + 2 * lean, 1 / MOST_LEAN), MOST_LEAN)
+    return at if 2 * np.exp(-2 * float(apart.max()) ** 2 / max(spread, 1.0)) <= CHANCE else 0

@@ -5,6 +5,7 @@ import numpy as np
 from capacity_kit.growth import forecast
 from capacity_kit.growth.backtest import backtest
 from capacity_kit.growth.explain import explain
+from capacity_kit.growth.regimes import dated
 
 
 def gigabytes(value: float) -> str:
@@ -25,6 +26,22 @@ def test_a_shift_is_named_with_its_date():
     x = 40 + np.arange(61.0) - np.where(np.arange(61) >= 40, 45, 0)
     said = explain(forecast([x], 30, 7), 0, gigabytes, "day", "day {}".format)
     assert said.startswith("+1.0 GB a day since day 40; ")
+
+
+def test_regimes_tell_what_changed_and_when():
+    t = np.arange(300.0)
+    dates = {"step": "day", "when": "day {}".format}
+    fell = 40 + t - np.where(t >= 200, 145, 0)
+    said = explain(forecast([fell], 30, 7), 0, gigabytes, **dates, regimes=dated([fell], 7)[0])
+    assert said.startswith("+1.0 GB a day since day 200, when it fell by 144.0 GB; ")
+    faster = 40 + t + 2 * np.maximum(t - 200, 0)
+    said = explain(forecast([faster], 30, 7), 0, gigabytes, **dates, regimes=dated([faster], 7)[0])
+    assert " GB a day since day 200, 2.0 GB more than before; " in said
+
+
+def test_a_sawtooth_is_said_to_be_one():
+    said = explain(forecast([100.0 + np.arange(300) % 17], 30, 7), 0, gigabytes, "day")
+    assert said.startswith("grows and is reset again and again, up to 116.0 GB; ")
 
 
 def test_what_stands_still_is_level():

@@ -1,10 +1,11 @@
 """Level shifts found, and what is no shift left alone."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity_kit.growth.regimes import levelled, shifts
+from capacity_kit.growth.regimes import Regime, dated, levelled, shifts
 
 
 def test_a_cleanup_is_found_and_taken_out():
@@ -63,3 +64,81 @@ def test_the_last_value_alone_is_no_regime():
 
 def test_too_short_to_tell():
     assert shifts(np.ones((2, 3))).count.tolist() == [0, 0]
+
+
+T = np.arange(365)
+
+
+def slopes(x, cycle=7):
+    return [r for r in dated([x], cycle)[0] if r.kind == "slope"]
+
+
+def test_growth_that_becomes_another_is_dated():
+    noise = np.random.default_rng(4).normal(0, 3, (50, 365))
+    found = [slopes(1000 + T + 1.5 * np.maximum(T - 250, 0) + own) for own in noise]
+    assert [len(one) for one in found].count(1) >= 48
+    starts, sizes = np.array([(one[-1].start, one[-1].size) for one in found if one]).T
+    assert np.median(np.abs(starts - 250)) <= 3
+    assert np.median(np.abs(sizes - 1.5)) < 0.1
+
+
+def test_growth_that_ends_and_begins_again():
+    x = (
+        100
+        + np.interp(T, [0, 120, 240, 364], [0, 240, 240, 480])
+        + np.random.default_rng(0).normal(0, 1, 365)
+    )
+    (ends, begins) = slopes(x)
+    assert (ends.start, begins.start) == pytest.approx((120, 240), abs=3)
+    assert (ends.size, begins.size) == pytest.approx((-2, 2), abs=0.1)
+
+
+def test_a_shift_and_a_slope_are_told_apart_and_come_in_order():
+    x = 500 + T + 2.0 * np.maximum(T - 120, 0) - 300 * (T >= 250) + np.random.default_rng(1).normal(0, 1, 365)
+    slope, level = dated([x], 7)[0]
+    assert (slope.kind, level.kind, level.start) == ("slope", "level", 250)
+    assert slope.start == pytest.approx(120, abs=3)
+    assert level.size == pytest.approx(-300, abs=6)
+
+
+def test_what_does_not_change_its_slope_is_not_said_to():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, 1, (200, 365))
+    lean = noise.copy()
+    for day in range(1, 365):
+        lean[:, day] += 0.95 * lean[:, day - 1]
+    kinds = {
+        "noise": 500 + T + 5 * noise,
+        "walk": 1000 + noise.cumsum(axis=1),
+        "slow noise": 100 + lean,
+        "week": 100 + T + 9 * np.sin(2 * np.pi * T / 7) + noise,
+        "bursts": 10.0 * (rng.random(noise.shape) < 0.05).cumsum(axis=1),
+        "counts": rng.poisson(0.3, noise.shape),
+        "compound": 100 * 1.005**T + noise,
+        "sawtooth": np.tile(100.0 + T % 40, (3, 1)),
+    }
+    for kind, x in kinds.items():
+        said = [any(r.kind == "slope" for r in one) for one in dated(list(x), 7)]
+        assert np.mean(said) <= 0.03, kind
+
+
+def test_gaps_and_a_late_beginning_do_not_move_dates():
+    x = 100 + T + 3.0 * np.maximum(T - 200, 0)
+    held = np.concatenate([np.full(40, np.nan), x])
+    held[[100, 101, 300]] = np.nan, -1, np.inf
+    (found,) = dated([held], 7)[0]
+    assert found.start == pytest.approx(240, abs=1)
+    assert found.size == pytest.approx(3)
+
+
+def test_nothing_little_or_constant_has_no_regimes():
+    histories = [[], [1.0], [np.nan] * 99, np.arange(11.0), np.full(400, 7.0), np.zeros(400)]
+    assert dated(histories) == [()] * len(histories)
+
+
+def test_a_regime_does_not_depend_on_unit():
+    x = 100 + T + 3.0 * np.maximum(T - 200, 0) + np.random.default_rng(0).normal(0, 1, 365)
+    (plain,) = dated([x], 7)[0]
+    for scale in (1e-12, 1e15):
+        (scaled,) = dated([x * scale], 7)[0]
+        assert scaled == Regime(plain.start, "slope", pytest.approx(plain.size * scale))
