@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "vault": COMMON | {"sources"},
     "growth": set(),
     "analysis": COMMON | {"growth", "vault"},
-    "alerting": {"errors", "units"},
+    "alerting": {"errors", "units", "settings"},
     "plots": COMMON,
     "units": {"errors"},
     "errors": set(),

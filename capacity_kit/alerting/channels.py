@@ -1,0 +1,572 @@
+"""Channels: the ways by which people are told, each behind an address that nobody gets to see.
+
+An address is one that apprise knows. Mail and PagerDuty are spoken here, since a receiver's refusal, the identity of a
+mail and the end of an incident matter; everything else apprise sends.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import logging
+import mimetypes
+import re
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, formataddr, parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
+
+import apprise
+import requests
+from apprise.plugins.email.base import NotifyEmail
+from apprise.plugins.pagerduty import PAGERDUTY_API_LOOKUP, NotifyPagerDuty
+from pydantic import SecretStr
+
+from capacity_kit import settings, units
+
+EMAIL: Final = "EMAIL"
+"""The channel through whose server mail to a contact's address goes."""
+
+_SHORTEST_SECRET: Final = 4
+_REFUSED: Final = frozenset({400, 410, 413, 415, 422})
+"""Answers that would be the same to another attempt. A wrong token or path is not among them: it can be repaired."""
+
+_EVENTS: Final = re.compile(r"pagerduty\+(https?)://([^/@]+)@(.+)", re.IGNORECASE | re.DOTALL)
+_MAIL_ADDRESS: Final = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
+_SEVERITIES: Final = {"CRITICAL": "critical", "WARNING": "warning"}
+
+
+class Undelivered(Exception):  # noqa: N818 -- it says what became of a message
+    """A message was not taken.
+
+    Parameters
+    ----------
+    why
+        What happened; may hold secrets until a channel has masked it.
+    permanent
+        Whether another attempt would surely end the same.
+    retry_after
+        The seconds of patience that the receiver asked for.
+    is_down
+        Whether it is the way to the channel that failed, and not this one message.
+    """
+
+    def __init__(
+        self, why: str, *, permanent: bool = False, retry_after: int | None = None, is_down: bool = False
+    ) -> None:
+        super().__init__(why)
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.is_down = is_down
+
+
+class Message(Protocol):
+    """What is to be told."""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+
+    @property
+    def kind(self) -> str:
+        """ALERT, ESCALATION, RESOLUTION, REPORT or TEST."""
+
+    @property
+    def severity(self) -> str | None:
+        """CRITICAL, WARNING, ..."""
+
+    @property
+    def subject(self) -> str:
+        """One line."""
+
+    @property
+    def body(self) -> str:
+        """The text."""
+
+    @property
+    def dedup_key(self) -> str:
+        """The incident's key."""
+
+    @property
+    def attachment(self) -> str | None:
+        """A file, or None."""
+
+
+class Channel:
+    """A way by which people are told.
+
+    Parameters
+    ----------
+    name
+        Its name, such as EMAIL.
+    address
+        Its address; kept from every text.
+
+    Attributes
+    ----------
+    problem
+        Why the address is none that can be used; None: it can.
+    """
+
+    def __init__(self, name: str, address: SecretStr) -> None:
+        self.name = name
+        self._address = address
+        self._secrets = _secrets(address.get_secret_value())
+        _hush()
+        usable = _EVENTS.fullmatch(address.get_secret_value()) or self._plugin() is not None
+        self.problem = None if usable else f"the address of channel {units.plain(name)} is none of apprise's"
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.name}>"
+
+    def send(self, message: Message, contact: str | None, timeout: float) -> str | None:
+        """Tell the people behind this channel, or one of them.
+
+        Parameters
+        ----------
+        message
+            What to tell.
+        contact
+            A mail address that this channel's server sends to instead of its own receivers; None: those.
+        timeout
+            How many seconds the other side may take for each of its answers.
+
+        Returns
+        -------
+        str or None
+            What the receiver should know went otherwise than meant, although the message was taken.
+
+        Raises
+        ------
+        Undelivered
+            When it was not taken; its text holds no secret.
+        """
+        try:
+            return self._send(message, contact, timeout)
+        except Undelivered as error:
+            raise Undelivered(
+                self.mask(str(error)),
+                permanent=error.permanent,
+                retry_after=error.retry_after,
+                is_down=error.is_down,
+            ) from None
+        except Exception as error:  # noqa: BLE001 -- whatever a plugin raises, the attempt has to be settled
+            raise Undelivered(self.mask(f"{type(error).__name__}: {error}")) from None
+
+    def mask(self, text: str) -> str:
+        """Return a text on one line in which nothing of the address but its host can be read."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return units.plain(text, 500)
+
+    def _send(self, message: Message, contact: str | None, timeout: float) -> str | None:
+        if self.problem:
+            raise Undelivered(self.problem)
+        events = _EVENTS.fullmatch(self._address.get_secret_value())
+        plugin = None if events else self._plugin()
+        if contact is not None:
+            if type(plugin) is not NotifyEmail:
+                raise Undelivered(f"channel {self.name} has no mail server's address (mailto, mailtos)")
+            if not _MAIL_ADDRESS.fullmatch(contact):
+                raise Undelivered(f"{contact!r} is no mail address", permanent=True)
+        if type(plugin) is NotifyEmail:
+            return _mail(plugin, message, contact, timeout)
+        if events:
+            _page(f"{events[1]}://{events[3]}", unquote(events[2]), message, timeout)
+            return None
+        if isinstance(plugin, NotifyPagerDuty):
+            _page(PAGERDUTY_API_LOOKUP[plugin.region_name], str(plugin.integration_key), message, timeout)
+            return None
+        assert plugin is not None
+        return _by_apprise(plugin, message, timeout)
+
+    def _plugin(self) -> apprise.NotifyBase | None:
+        """A plugin of apprise's for this address: a fresh one, since it remembers what it sent."""
+        found = apprise.Apprise.instantiate(
+            self._address.get_secret_value(), asset=_asset(), suppress_exceptions=True
+        )
+        return found if isinstance(found, apprise.NotifyBase) else None
+
+
+def channels() -> dict[str, Channel]:
+    """Return the channels that this machine has addresses of, by name.
+
+    Raises
+    ------
+    CapacityError
+        When the file of addresses cannot be used.
+    """
+    return {name: Channel(name, address) for name, address in sorted(settings.channel_addresses().items())}
+
+
+def call(address: SecretStr, timeout: float) -> None:
+    """Call an address outside, such as that of a dead man's switch.
+
+    Raises
+    ------
+    Undelivered
+        When it did not answer that it heard; its text holds no secret.
+    """
+    secrets = _secrets(address.get_secret_value())
+    _hush()
+    try:
+        with _listening() as heard:
+            answer = requests.get(address.get_secret_value(), timeout=timeout)
+            _judge(heard, answer.ok, timeout)
+    except (Undelivered, requests.RequestException, ValueError) as error:
+        why = str(error) if isinstance(error, Undelivered) else _words(error, timeout)
+        for secret in secrets:
+            why = why.replace(secret, "***")
+        raise Undelivered(units.plain(why, 500)) from None
+
+
+def _text(message: Message) -> str:
+    """The body, with the key where the receiver can see it."""
+    return message.body if message.key in message.body else f"{message.body.rstrip()}\n\nkey: {message.key}\n"
+
+
+# --- mail ---------------------------------------------------------------------------------------------------------
+
+
+def _mail(plugin: NotifyEmail, message: Message, contact: str | None, timeout: float) -> str | None:
+    """Send a mail. One that was sent before is the same mail to its receiver's mailbox: its Message-ID is the key's."""
+    if str(plugin.pgp_mode) != "no":
+        raise Undelivered("mail is not encrypted here: leave pgp= out of the address")
+    sender = str(plugin.from_addr[1])
+    domain = sender.rpartition("@")[2]
+    mail = EmailMessage()
+    mail["Subject"] = units.plain(message.subject, 200)
+    mail["From"] = formataddr((str(plugin.from_addr[0] or ""), sender))
+    to = [contact] if contact else [str(address) for _, address in plugin.targets]
+    cc = [] if contact else sorted(map(str, plugin.cc))
+    mail["To"] = ", ".join(to)
+    if cc:
+        mail["Cc"] = ", ".join(cc)
+    if plugin.reply_to:
+        mail["Reply-To"] = ", ".join(sorted(map(str, plugin.reply_to)))
+    mail["Date"] = format_datetime(datetime.now(UTC))
+    mail["Message-ID"] = f"<{_identity(message.key)}@{domain}>"
+    mail["References"] = f"<{_identity(message.dedup_key)}.incident@{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Capacity-Key"] = units.plain(message.key, 400)
+    for name, value in plugin.headers.items():
+        mail[str(name)] = units.plain(value, 400)
+    lacking = None
+    body = _text(message)
+    attachment = None
+    if message.attachment:
+        try:
+            attachment = Path(message.attachment).read_bytes()
+        except OSError as error:
+            lacking = f"{Path(message.attachment).name} could not be attached: {error.strerror}"
+            body = f"{lacking}.\n\n{body}"
+    mail.set_content(body)
+    if attachment is not None:
+        kind = mimetypes.guess_type(str(message.attachment))[0] or "application/octet-stream"
+        main, _, sub = kind.partition("/")
+        mail.add_attachment(
+            attachment, maintype=main, subtype=sub, filename=Path(str(message.attachment)).name
+        )
+    everyone = [*to, *cc, *([] if contact else sorted(map(str, plugin.bcc)))]
+    refused = _transmit(plugin, mail, sender, everyone, timeout)
+    if refused:
+        said = f"{len(refused)} of {len(everyone)} receivers were refused: {_smtp_said(next(iter(refused.values())))}"
+        return f"{lacking}; {said}" if lacking else said
+    return lacking
+
+
+def _identity(key: str) -> str:
+    """A key as a Message-ID can hold it."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{8,64}", key) else hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _transmit(
+    plugin: NotifyEmail, mail: EmailMessage, sender: str, to: list[str], timeout: float
+) -> dict[str, tuple[int, bytes]]:
+    """Hand a mail to its server; return whom that refused, while it took others."""
+    port = plugin.port or 0
+    server = f"{plugin.smtp_host}:{port}"
+    context = ssl.create_default_context()
+    if not plugin.verify_certificate:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    options: dict[str, Any] = {"timeout": timeout, "local_hostname": _own_name()}
+    stage = "connect"
+    try:
+        opened = (
+            smtplib.SMTP_SSL(plugin.smtp_host, port, context=context, **options)
+            if plugin.secure_mode == "ssl"
+            else smtplib.SMTP(plugin.smtp_host, port, **options)
+        )
+        with opened as smtp:
+            if plugin.secure_mode == "starttls":
+                smtp.starttls(context=context)
+            if plugin.user and plugin.password:
+                smtp.login(plugin.user, plugin.password)
+            stage = "mail"
+            refused = smtp.send_message(mail, sender, to)
+            stage = "sent"
+            return refused
+    except smtplib.SMTPRecipientsRefused as error:
+        answers = list(error.recipients.values())
+        raise Undelivered(
+            f"{server} refused every receiver: {_smtp_said(answers[0])}",
+            permanent=all(500 <= code < 600 for code, _ in answers),
+        ) from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise Undelivered(f"{server} cannot do this: {error}", permanent=stage == "mail") from None
+    except smtplib.SMTPResponseException as error:
+        if stage == "sent":  # it took the mail; how it says goodbye does not matter
+            return {}
+        permanent = isinstance(error, smtplib.SMTPDataError) and 500 <= error.smtp_code < 600
+        raise Undelivered(
+            f"{server} answered {_smtp_said((error.smtp_code, error.smtp_error))}",
+            permanent=permanent,
+            is_down=stage == "connect",
+        ) from None
+    except (OSError, smtplib.SMTPException) as error:
+        if stage == "sent":
+            return {}
+        raise Undelivered(f"{server}: {_words(error, timeout)}", is_down=True) from None
+
+
+def _smtp_said(answer: tuple[int, bytes | str]) -> str:
+    code, said = answer
+    return f"{code} {said.decode(errors='replace') if isinstance(said, bytes) else said}"
+
+
+@functools.cache
+def _own_name() -> str:
+    """The name of this host; asking for it can take seconds, so it is asked for once."""
+    return socket.getfqdn()
+
+
+# --- PagerDuty ----------------------------------------------------------------------------------------------------
+
+
+def _page(where: str, routing_key: str, message: Message, timeout: float) -> None:
+    """Post an event (PagerDuty's Events API v2): an incident is opened, or closed, under the dedup_key."""
+    event: dict[str, Any] = {
+        "routing_key": routing_key,
+        "dedup_key": message.dedup_key[:255],
+        "event_action": "resolve" if message.kind == "RESOLUTION" else "trigger",
+    }
+    if message.kind != "RESOLUTION":
+        event["client"] = "capacity-kit"
+        event["payload"] = {
+            "summary": units.plain(message.subject, 1000),
+            "source": "capacity-kit",
+            "severity": _SEVERITIES.get(message.severity or "", "info"),
+            "custom_details": {
+                "message": message.body[:100_000],
+                "kind": message.kind,
+                "key": message.key,
+            },
+        }
+    with _listening() as heard:
+        taken = False
+        try:
+            taken = requests.post(where, json=event, timeout=timeout, allow_redirects=False).ok
+        except requests.RequestException as error:
+            heard.error = error
+        _judge(heard, taken, timeout)
+
+
+# --- everything else ----------------------------------------------------------------------------------------------
+
+
+def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) -> str | None:
+    """Have apprise send it, and find out from what went over the wire why that did not work."""
+    for name in ("socket_connect_timeout", "socket_read_timeout"):
+        setattr(plugin, name, timeout)
+    attach = lacking = None
+    if message.attachment:
+        name = Path(message.attachment).name
+        if not plugin.attachment_support:
+            lacking = f"{name} could not be attached: this channel takes no files"
+        elif not Path(message.attachment).is_file():
+            lacking = f"{name} could not be attached: there is no such file"
+        else:
+            attach = message.attachment
+    body = f"{lacking}.\n\n{_text(message)}" if lacking else _text(message)
+    if message.kind == "RESOLUTION":
+        notify_type = apprise.NotifyType.SUCCESS
+    else:
+        grave = {"CRITICAL": apprise.NotifyType.FAILURE, "WARNING": apprise.NotifyType.WARNING}
+        notify_type = grave.get(message.severity or "", apprise.NotifyType.INFO)
+    with _listening() as heard:
+        taken = plugin.notify(
+            body=body,
+            title=units.plain(message.subject, 200),
+            notify_type=notify_type,
+            attach=apprise.AppriseAttachment(attach) if attach else None,
+            overflow=apprise.OverflowMode.SPLIT,  # the key stands at the end, and must not be cut off
+        )
+        _judge(heard, taken, timeout)
+    return lacking
+
+
+class _Heard(threading.local):
+    """What this thread's requests met, and what apprise said of it."""
+
+    def __init__(self) -> None:
+        self.listening = False
+        self.answer: requests.Response | None = None
+        self.error: requests.RequestException | None = None
+        self.said: list[str] = []
+
+
+_heard = _Heard()
+
+
+@contextmanager
+def _listening() -> Iterator[_Heard]:
+    """Note what this thread's requests meet: apprise's plugins only say that something went wrong."""
+    _heard.listening, _heard.answer, _heard.error, _heard.said = True, None, None, []
+    try:
+        yield _heard
+    finally:
+        _heard.listening = False
+
+
+_send_plainly = requests.Session.send
+
+
+def _send_noting(
+    self: requests.Session, request: requests.PreparedRequest, **options: Any
+) -> requests.Response:
+    if not _heard.listening:
+        return _send_plainly(self, request, **options)
+    try:
+        _heard.answer = _send_plainly(self, request, **options)
+    except requests.RequestException as error:
+        _heard.error = error
+        raise
+    return _heard.answer
+
+
+requests.Session.send = _send_noting  # type: ignore[method-assign]
+
+
+def _judge(heard: _Heard, taken: bool, timeout: float) -> None:
+    """Raise what a message met, unless it was taken."""
+    if taken:
+        return
+    answer = heard.answer
+    if heard.error is not None:
+        asked = heard.error.request
+        host = (asked is not None and urlsplit(asked.url or "").hostname) or "its server"
+        raise Undelivered(f"{host}: {_words(heard.error, timeout)}", is_down=True)
+    if answer is None or answer.ok:
+        raise Undelivered(" ".join(heard.said) or "apprise could not send it, and did not say why")
+    said = units.plain(answer.text[:1000], 200)
+    raise Undelivered(
+        f"{urlsplit(answer.url).hostname} answered {answer.status_code}{': ' if said else ''}{said}",
+        permanent=answer.status_code in _REFUSED,
+        retry_after=_retry_after(answer.headers.get("Retry-After")),
+        is_down=answer.status_code in (429, 500, 502, 503, 504),
+    )
+
+
+def _retry_after(value: str | None) -> int | None:
+    """The seconds that a Retry-After asks for: it holds them, or a date."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return min(int(value.strip()[:9]), 86_400)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return min(max(0, round((at - datetime.now(UTC)).total_seconds())), 86_400)
+
+
+def _words(error: Exception, timeout: float) -> str:
+    """Why a connection failed, in words of which none comes from an address."""
+    said = str(error)
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {timeout:g} s"
+    if isinstance(error, TimeoutError | requests.Timeout):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, ssl.SSLError | requests.exceptions.SSLError):
+        found = re.search(r"certificate verify failed: ([a-z A-Z-]+)", said)
+        return f"its certificate was not accepted{': ' + found[1].strip() if found else ''}"
+    if isinstance(error, socket.gaierror) or "resolve" in said:
+        return "its name is not known"
+    for words in ("refused", "unreachable", "reset", "unexpectedly closed", "without response"):
+        if words in said:
+            return f"the connection failed ({words})"
+    return f"the connection failed ({type(error).__name__})"
+
+
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+
+def _secrets(address: str) -> list[str]:
+    """Whatever of an address must not be read, in every form in which a program may print it, the longest first."""
+    rest = address.partition("://")[2]
+    authority, _, tail = rest.partition("/")
+    if "@" in tail.partition("?")[0] and "@" not in authority:  # a password with a / in it
+        authority, _, tail = rest.rpartition("@")
+    before_query, _, query = tail.partition("?")
+    if "?" in authority:
+        authority, _, query = authority.partition("?")
+    user, _, host = authority.rpartition("@")
+    pieces = [rest, user, *user.split(":", 1), tail, *before_query.split("/"), *before_query.split("#")]
+    pieces += [value for pair in query.split("&") for value in pair.split("=", 1)[1:]]
+    pieces += [value for _, value in parse_qsl(query)]
+    name = host.partition(":")[0]
+    if "." not in name and name != "localhost" and not name.startswith("["):
+        pieces.append(name)  # many services have a token where others have a host
+    forms: set[str] = set()
+    for piece in pieces:
+        for form in (piece, unquote(piece), unquote_plus(piece)):
+            quoted = {quote(form), quote(form, safe=""), quote(form, safe="@")}
+            written = {json.dumps(form)[1:-1], repr(form)[1:-1], form.strip()}
+            forms |= {form, *quoted, *written, base64.b64encode(form.encode()).decode().rstrip("=")}
+    return sorted((f for f in forms if len(f) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+class _Note(logging.Handler):
+    """Keep what apprise says to the thread that asked, and from everybody else: its debug lines hold addresses."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _heard.listening and record.levelno >= logging.WARNING:
+            _heard.said.append(record.getMessage())
+
+
+_note = _Note()
+
+
+@functools.cache
+def _hush() -> None:
+    """Keep apprise's and urllib3's log records, which hold addresses, out of the program's logs."""
+    for name in ("apprise", "urllib3.connectionpool"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers = [_note]
+        logger.setLevel(logging.WARNING)
+
+
+@functools.cache
+def _asset() -> apprise.AppriseAsset:
+    """What apprise says of itself to receivers, and that it keeps nothing on disk."""
+    return apprise.AppriseAsset(
+        app_id="capacity-kit",
+        app_desc="capacity-kit",
+        app_url="",
+        async_mode=False,
+        secure_logging=True,
+        storage_mode=apprise.PersistentStoreMode.MEMORY,
+        allow_templates=False,  # what a message says is settled when it is queued
+    )
