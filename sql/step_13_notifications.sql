@@ -373,14 +373,14 @@ BEGIN
     IF to_regclass('capacity_alerting.evaluation') IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT max(e.evaluated_at) INTO v_newest FROM capacity_alerting.evaluation e WHERE e.is_live;
-    IF v_newest < v_now - make_interval(secs => 3 * capacity_ops.setting('monitoring_interval_seconds')::float8) THEN
+    SELECT e.evaluated_at INTO v_newest FROM capacity_alerting.evaluation e WHERE e.is_live ORDER BY e.evaluation_id DESC LIMIT 1;
+    IF v_newest IS NULL OR v_newest > v_now + interval '5 minutes'
+       OR v_newest < v_now - make_interval(secs => 3 * capacity_ops.setting('monitoring_interval_seconds')::float8) THEN
         RETURN NULL;  -- silence is what the one outside is waiting for
     END IF;
     UPDATE capacity_alerting.heartbeat b
     SET leased_until = v_now + make_interval(secs => p_lease_seconds), leased_by = p_sender, changed_at = v_now
-    WHERE b.evaluated_at IS DISTINCT FROM v_newest AND v_newest IS NOT NULL
-      AND (b.evaluated_at IS NULL OR b.evaluated_at < v_newest OR b.evaluated_at > v_now + interval '5 minutes')  -- the clock was set back
+    WHERE b.evaluated_at IS DISTINCT FROM v_newest
       AND (b.leased_until IS NULL OR b.leased_until <= v_now OR b.changed_at > v_now + interval '1 minute');
     RETURN CASE WHEN FOUND THEN v_newest END;
 END

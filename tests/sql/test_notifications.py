@@ -307,6 +307,13 @@ def test_an_evaluation_that_is_overdue_has_no_heartbeat(pg):
     assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is not None
 
 
+def test_a_clock_set_back_stops_no_heartbeat(pg):
+    evaluated(pg, "interval '-1 day'")
+    assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is None
+    evaluated(pg, "interval '1 minute'")
+    assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is not None
+
+
 def test_an_evaluation_of_another_time_has_no_heartbeat(pg):
     evaluated(pg, "interval '0'", is_live=False)
     assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is None
@@ -315,10 +322,9 @@ def test_an_evaluation_of_another_time_has_no_heartbeat(pg):
 def evaluated(pg, ago, is_live=True):
     """Record an evaluation as step 14 does."""
     pg.run(
-        "INSERT INTO capacity_alerting.evaluation SELECT (jsonb_populate_record(NULL::capacity_alerting.evaluation, "
-        f"jsonb_build_object('evaluated_at', now() - {ago}, 'recorded_at', now() - {ago}, 'is_live', %s::boolean, "
-        "'thresholds', 0, 'exceeded', 0, 'unknown', 0, 'episodes_opened', 0, 'episodes_ended', 0, 'alerts_raised', 0, "
-        "'duration_ms', 0))).*",
+        "INSERT INTO capacity_alerting.evaluation (evaluated_at, is_live, thresholds, exceeded, unknown, opened, ended, "
+        "raised, escalated, resolved, notifications, duration_ms, recorded_at) "
+        f"VALUES (now() - {ago}, %s, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now() - {ago})",
         is_live,
     )
 
