@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from capacity_kit import vault
-from capacity_kit.analysis import run
+from capacity_kit.analysis import run, work
 from capacity_kit.analysis.local import workers
 from capacity_kit.vault import embedded
 
@@ -72,9 +73,10 @@ def measure(dsn: str, series: int, days: int) -> None:
         for repeat in range(3):
             for count in (1, 2):
                 with workers(count) as over:
-                    list(over(chunks[:2]))  # started, and warm
+                    tasks = [partial(work.analyse, chunk) for chunk in chunks]
+                    list(over(tasks[:2]))  # started, and warm
                     start = time.perf_counter()
-                    list(over(chunks))
+                    list(over(tasks))
                     seconds.setdefault(("in memory", count), []).append(time.perf_counter() - start)
                     start = time.perf_counter()
                     day = AS_OF + timedelta(days=2 * repeat + count)

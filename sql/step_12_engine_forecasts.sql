@@ -59,6 +59,42 @@ END;
 COMMENT ON FUNCTION capacity_ops.engine_due(bytea, boolean, text, timestamptz, boolean, bytea) IS
     'The resources of a scope with their newest measurement at or before p_as_of, after the key p_after; p_again: also those whose forecast under method ENGINE is of p_as_of already. origin_at: the newest measurement moved on by whole days.';
 
+-- Big-endian pairs of eight bytes, which numpy reads as they are. Values that no double can square stay out.
+CREATE OR REPLACE FUNCTION capacity_ops.engine_measurements(
+    p_resource_utilization_hk bytea, p_unit varchar, p_measured_at timestamptz, p_origin_at timestamptz, p_days integer)
+RETURNS TABLE (measurements bytea) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT string_agg(timestamptz_send(s.measurement_timestamp) || float8send(s.current_value::float8), ''::bytea)
+    FROM capacity_planning.resource_utilization_s s
+    WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND s.unit = p_unit
+      AND s.measurement_timestamp <= p_measured_at
+      AND s.measurement_timestamp > p_origin_at - make_interval(hours => 24 * p_days)
+      AND s.current_value < 1e150
+      AND (s.system_identifier IS NULL OR s.system_identifier = ANY ((SELECT capacity_ops.own_servers())::bigint[]));
+END;
+COMMENT ON FUNCTION capacity_ops.engine_measurements(bytea, varchar, timestamptz, timestamptz, integer) IS
+    'What was measured of a resource in p_days days before its origin: (microseconds since 2000, value) packed together; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.engine_companies(p_as_of timestamptz, p_members integer, p_tenants integer, p_tenant_members integer)
+RETURNS TABLE (is_type boolean, name text, resource_utilization_hk bytea) LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH due AS MATERIALIZED (
+        SELECT d.resource_utilization_hk, d.resource_type, d.tenant_hk,
+               row_number() OVER (PARTITION BY d.resource_type ORDER BY d.resource_utilization_hk) AS of_type,
+               row_number() OVER (PARTITION BY d.tenant_hk ORDER BY d.resource_utilization_hk) AS of_tenant
+        FROM capacity_ops.engine_due(NULL, false, NULL, p_as_of, true, '') d),
+    tenant AS (
+        SELECT d.tenant_hk FROM due d GROUP BY d.tenant_hk HAVING count(*) >= 4 ORDER BY count(*) DESC, d.tenant_hk NULLS FIRST LIMIT p_tenants)
+    SELECT true, d.resource_type, d.resource_utilization_hk FROM due d WHERE d.of_type <= p_members
+    UNION ALL
+    SELECT false, capacity_ops.tenant_key(d.tenant_hk), d.resource_utilization_hk
+    FROM due d JOIN tenant t ON t.tenant_hk IS NOT DISTINCT FROM d.tenant_hk WHERE d.of_tenant <= p_tenant_members
+    ORDER BY 1, 2, 3
+$$;
+COMMENT ON FUNCTION capacity_ops.engine_companies(timestamptz, integer, integer, integer) IS
+    'Who is heard for the series that are too short to speak for themselves: p_members resources of each type, and p_tenant_members of each of the p_tenants tenants (the system is one) that have the most, four at least; the first in the order of their keys, which are hashes, so that this is a fair sample and always the same one.';
+
 -- Documents as capacity_ops.outlook makes them, less what the database itself knows: keys, priority and action, and how
 -- far this method''s forecasts were off.
 CREATE OR REPLACE FUNCTION capacity_ops.engine_outlook(p_found jsonb[], p_as_of timestamptz) RETURNS SETOF jsonb

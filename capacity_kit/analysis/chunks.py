@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,6 +76,15 @@ class Chunk:
     def __len__(self) -> int:
         """How many resources."""
         return len(self.resources)
+
+    def of(self, rows: Sequence[int]) -> Chunk:
+        """Some of the resources, by their place."""
+        return Chunk(
+            self.as_of,
+            tuple(self.resources[i] for i in rows),
+            tuple(self.times[i] for i in rows),
+            tuple(self.values[i] for i in rows),
+        )
 
 
 def measurements(packed: str | None) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Chunks worked on by a Dask cluster: one of this machine's own, or a scheduler's by its address."""
+"""Tasks done by a Dask cluster: one of this machine's own, or a scheduler's by its address."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from capacity_kit.analysis.chunks import Chunk
-from capacity_kit.analysis.local import AHEAD, Done, Map, windowed
-from capacity_kit.analysis.work import analyse
+from capacity_kit.analysis.local import AHEAD, Map, Task, windowed
 from capacity_kit.errors import CapacityError
 
 try:
@@ -48,11 +47,9 @@ def cluster(count: int, address: str | None = None) -> Iterator[Map]:
                 f"The Dask cluster cannot be reached: {error}", "Check --scheduler."
             ) from error
 
-        def over(chunks: Iterable[Chunk]) -> Iterator[Done]:
+        def over(tasks: Iterable[Task]) -> Iterator[Any]:
             # Not pure: the scheduler would have to hash every chunk to find out that it is a new one.
-            return windowed(
-                lambda chunk: client.submit(analyse, chunk, pure=False), chunks, threads * (1 + AHEAD)
-            )
+            return windowed(lambda task: client.submit(task, pure=False), tasks, threads * (1 + AHEAD))
 
         yield over
 

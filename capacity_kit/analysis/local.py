@@ -1,4 +1,4 @@
-"""Chunks worked on by this machine: in this process, or in processes of its own."""
+"""Tasks done by this machine: in this process, or in processes of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, Final, Protocol
 
-from capacity_kit.analysis.chunks import Chunk
-from capacity_kit.analysis.work import Record, analyse
 from capacity_kit.errors import CapacityError
 
-Done = tuple[Chunk, list[Record]]
-Map = Callable[[Iterable[Chunk]], Iterator[Done]]
-"""Has chunks worked on: yields each with its records, in their order, and takes no more of them than it needs to."""
+Task = Callable[[], Any]
+"""A function with all that it needs, such as a chunk: what travels to a worker and can be pickled."""
+
+Map = Callable[[Iterable[Task]], Iterator[Any]]
+"""Has tasks done: yields what each returned, in their order, and takes no more of them than it needs to."""
 
 AHEAD: Final = 1
-"""Chunks that wait for each worker beside the one that it is at, so that none is idle and few are in memory."""
+"""Tasks that wait for each worker beside the one that it is at, so that none is idle and few are in memory."""
 
 
 class Future(Protocol):
@@ -33,23 +33,21 @@ class Future(Protocol):
         """Wait for it."""
 
 
-def windowed(submit: Callable[[Chunk], Future], chunks: Iterable[Chunk], most: int) -> Iterator[Done]:
-    """Have at most so many chunks under way; memory is theirs, however many there are in all."""
-    waiting: deque[tuple[Chunk, Future]] = deque()
-    for chunk in chunks:
-        waiting.append((chunk, submit(chunk)))
+def windowed(submit: Callable[[Task], Future], tasks: Iterable[Task], most: int) -> Iterator[Any]:
+    """Have at most so many tasks under way; memory is theirs, however many there are in all."""
+    waiting: deque[Future] = deque()
+    for task in tasks:
+        waiting.append(submit(task))
         if len(waiting) >= most:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield waiting.popleft().result()
     while waiting:
-        first, future = waiting.popleft()
-        yield first, future.result()
+        yield waiting.popleft().result()
 
 
-def in_process(chunks: Iterable[Chunk]) -> Iterator[Done]:
+def in_process(tasks: Iterable[Task]) -> Iterator[Any]:
     """A map in this process."""
-    for chunk in chunks:
-        yield chunk, analyse(chunk)
+    for task in tasks:
+        yield task()
 
 
 def _begin() -> None:
@@ -95,8 +93,8 @@ def workers(count: int) -> Iterator[Map]:
     try:
         with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
 
-            def over(chunks: Iterable[Chunk]) -> Iterator[Done]:
-                return windowed(lambda chunk: pool.submit(analyse, chunk), chunks, count * (1 + AHEAD))
+            def over(tasks: Iterable[Task]) -> Iterator[Any]:
+                return windowed(pool.submit, tasks, count * (1 + AHEAD))
 
             try:
                 yield over

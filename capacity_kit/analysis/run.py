@@ -1,5 +1,9 @@
 """Read chunks of series from the database, have them worked on, record what was found, and say how far it is.
 
+A first pass finds what series say of each other: companies of a resource type and of a tenant, and by how much the
+forecasts of tenants and of the system have to move to add up. It looks at all resources and records nothing, so what
+follows is the same however the work is divided, and however often it is interrupted.
+
 Each chunk is recorded in a transaction of its own. Interrupted at any moment, a run loses the chunks in work and
 nothing else; run again for the same time, it leaves alone what is recorded for that time already.
 """
@@ -10,14 +14,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import pandas as pd
 
-from capacity_kit.analysis.chunks import Chunk, Resource, measurements
+from capacity_kit.analysis import work
+from capacity_kit.analysis.chunks import Chunk, Floats, Resource, measurements
+from capacity_kit.analysis.company import Companies, heard
+from capacity_kit.analysis.grids import SHORTEST, histories
 from capacity_kit.analysis.local import Map, in_process
-from capacity_kit.analysis.work import SHORTEST, Record
+from capacity_kit.analysis.totals import SUMMABLE, Sums, Whole
+from capacity_kit.analysis.work import Known, Record
 from capacity_kit.errors import CapacityError
+from capacity_kit.growth import Prior
+from capacity_kit.growth.engine import HEARD
 from capacity_kit.vault import ALL, SYSTEM, Vault, forecasts
 from capacity_kit.vault.forecasts import Recorded
 
@@ -26,6 +37,15 @@ SIZE: Final = 512
 
 DAYS: Final = 730
 """How far back a forecast looks: two years show a yearly cycle, and what is older misleads as often as it helps."""
+
+PAGE: Final = 64
+"""Resources that are read at once where only their series of days are kept."""
+
+TENANTS_HEARD: Final = 64
+"""Tenants, those with the most resources, whose resources hear each other; of the others, only those of a type do."""
+
+TENANT_HEARD: Final = 32
+"""Resources of a tenant that are heard."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +132,19 @@ def analyse(
     }
     counted = store.read("engine_count", as_of=store.as_of(as_of), **scope)
     moment, total = counted["as_of"].iloc[0].to_pydatetime(), int(counted["resources"].iloc[0])
+    if not total:
+        return
+    scope |= {"as_of": moment, "days": days, "size": size}
+    companies = _companies(store, scope, over)
+    known = Known(companies)
+    if tenant == ALL:
+        known = Known(
+            companies, _wholes(store, companies, scope, over), "the system's is not measured in this unit"
+        )
     started, done = time.monotonic(), 0
-    for chunk, records in over(_chunks(store, scope | {"as_of": moment, "days": days, "size": size})):
+    for records in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
         recorded = Recorded() if dry_run else forecasts.record(store, records, moment)
-        done += len(chunk)
+        done += len(records)
         left = (time.monotonic() - started) / done * max(total - done, 0)
         yield Analysed(moment, records, recorded, done, total, left)
 
@@ -131,6 +160,77 @@ def urgency(record: Record) -> tuple[float, ...]:
     days = [runway(record, share) for share in ("p50", "p10")] + [runway(record, "p50", "warning")]
     share = record["current_usage"] / (record["current_capacity"] or float("inf"))
     return (*(float("inf") if d is None else float(d) for d in days), -share)
+
+
+def _companies(store: Vault, scope: dict[str, Any], over: Map) -> Companies:
+    """What there is to be heard, of every type that is looked at and of the tenants that have many resources."""
+    members = store.read(
+        "engine_companies",
+        as_of=scope["as_of"],
+        members=HEARD,
+        tenants=TENANTS_HEARD,
+        tenant_members=TENANT_HEARD,
+    )
+    if scope["resource_type"] is not None:
+        members = members[~members["is_type"] | (members["name"] == scope["resource_type"])]
+    groups: dict[tuple[bool, str], list[str]] = {}
+    rows: Iterator[Any] = members.itertuples(index=False)
+    for member in rows:
+        groups.setdefault((bool(member.is_type), member.name), []).append(member.resource_utilization_hk)
+    learnt = over(
+        partial(heard, _heard(store, keys, scope["as_of"], scope["days"]), work.HORIZON)
+        for keys in groups.values()
+    )
+    found: dict[bool, dict[str, Prior]] = {True: {}, False: {}}
+    for (is_type, name), prior in zip(groups, learnt, strict=True):
+        found[is_type][name] = prior
+    return Companies(found[True], found[False])
+
+
+def _heard(store: Vault, keys: list[str], as_of: datetime, days: int) -> list[Floats]:
+    """The series of some resources, few at a time: of measurements, all of them would be too many."""
+    return [
+        history
+        for start in range(0, len(keys), PAGE)
+        for history in histories(
+            _chunk(
+                store.read("engine_heard", keys=",".join(keys[start : start + PAGE]), as_of=as_of, days=days),
+                as_of,
+            )
+        )
+        if history.size
+    ]
+
+
+def _wholes(
+    store: Vault, companies: Companies, scope: dict[str, Any], over: Map
+) -> dict[tuple[str, str], Whole | str]:
+    """By how much the forecasts of the system and its tenants have to move to add up, by resource type and unit."""
+    everything = scope | {"again": True}
+    systems: dict[tuple[str, str], list[Chunk]] = {}
+    for chunk in _chunks(store, everything | {"system_only": True}):
+        for i, resource in enumerate(chunk.resources):
+            if resource.resource_type in SUMMABLE:
+                systems.setdefault((resource.resource_type, resource.unit), []).append(chunk.of([i]))
+    found: dict[tuple[str, str], Whole | str] = {}
+    for (kind, unit), candidates in systems.items():
+        days = work.past(candidates[0]).size
+        if len(candidates) > 1:
+            found[kind, unit] = f"the system has {len(candidates)} resources of this type"
+            continue
+        tasks = (
+            partial(work.summed, chunk, companies, unit, days)
+            for chunk in _chunks(store, everything | {"resource_type": kind})
+        )
+        total: Sums | None = None
+        for parts in over(tasks):
+            total = parts if total is None else total if parts is None else total + parts
+        found[kind, unit] = (
+            "no tenant's is measured in this unit"
+            if total is None
+            else work.whole(candidates[0], companies, total)
+        )
+    return found
 
 
 def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:

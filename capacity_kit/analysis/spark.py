@@ -1,4 +1,4 @@
-"""Chunks worked on by Spark: in local mode on this machine, or on a cluster by its master's address."""
+"""Tasks done by Spark: in local mode on this machine, or on a cluster by its master's address."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
-from capacity_kit.analysis.chunks import Chunk
-from capacity_kit.analysis.local import AHEAD, Done, Map
-from capacity_kit.analysis.work import Record, analyse
+from capacity_kit.analysis.local import AHEAD, Map, Task
 from capacity_kit.errors import CapacityError
 
 try:
@@ -23,7 +22,7 @@ except ImportError as error:
 def session(count: int, address: str | None = None) -> Iterator[Map]:
     """A map over a Spark cluster.
 
-    Chunks go out in waves, a few for every core that there is: Spark wants to know all of a job at its beginning, and
+    Tasks go out in waves, a few for every core that there is: Spark wants to know all of a job at its beginning, and
     the memory of this process is that of a wave. The executors need capacity-kit in the version of this one.
 
     Parameters
@@ -52,12 +51,10 @@ def session(count: int, address: str | None = None) -> Iterator[Map]:
     context = spark.sparkContext
     wave = context.defaultParallelism * (1 + AHEAD)
 
-    def over(chunks: Iterable[Chunk]) -> Iterator[Done]:
-        coming = iter(chunks)
+    def over(tasks: Iterable[Task]) -> Iterator[Any]:
+        coming = iter(tasks)
         while batch := list(islice(coming, wave)):
-            yield from zip(
-                batch, context.parallelize(batch, len(batch)).mapPartitions(_each).collect(), strict=True
-            )
+            yield from context.parallelize(batch, len(batch)).mapPartitions(_each).collect()
 
     try:
         yield over
@@ -65,5 +62,5 @@ def session(count: int, address: str | None = None) -> Iterator[Map]:
         spark.stop()
 
 
-def _each(chunks: Iterable[Chunk]) -> Iterator[list[Record]]:
-    return map(analyse, chunks)
+def _each(tasks: Iterable[Task]) -> Iterator[Any]:
+    return (task() for task in tasks)

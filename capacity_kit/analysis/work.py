@@ -1,12 +1,12 @@
 """What a worker does with a chunk: regular series, forecast, runway, backtest, explanation; a record a resource.
 
-A pure function of the chunk, so that it makes no difference where it runs.
+A pure function of the chunk and of what a first pass found, so that it makes no difference where it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,25 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity_kit import growth, units
+from capacity_kit.analysis import totals
 from capacity_kit.analysis.chunks import Chunk, Resource
+from capacity_kit.analysis.company import Companies
+from capacity_kit.analysis.grids import DAY, SHORTEST, WEEK, histories, hourly, in_step, is_fluctuating
+from capacity_kit.growth import Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
+from capacity_kit.growth.engine import NOBODY
 from capacity_kit.growth.explain import explain
 from capacity_kit.growth.models import LEVELS, MEDIAN
-from capacity_kit.growth.series import How, regular
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Record = dict[str, Any]
 
-DAY: Final = 86_400.0
 HORIZONS: Final = (7, 30, 90, 365)
 HORIZON: Final = 365  # days ahead
-WEEK: Final = 7
+HOURS_AHEAD: Final = 24 * WEEK
+CYCLES_OF_HOURS: Final = (24, 24 * WEEK)
 
-FLUCTUATING: Final = frozenset({"CONNECTIONS", "CPU", "MEMORY", "TRANSACTIONS"})
-"""Types of which a day is its mean: they come and go within it. Of what is stored it is the last value."""
-
-SHORTEST: Final = 14  # days that a forecast needs
 ORIGINS: Final = 6  # of the backtest, evenly over the record
 TESTED: Final = 90  # days ahead that are backtested
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
@@ -44,12 +44,37 @@ NOISE: Final = 0.2  # of its level by which half of its days may miss a quiet se
 DIGITS: Final = 12  # significant ones that are recorded: the last few of a double depend on who adds up first
 
 
-def analyse(chunk: Chunk) -> list[Record]:
+@dataclass(frozen=True)
+class Known:
+    """What a first pass over the series found, for every chunk of the second.
+
+    Attributes
+    ----------
+    companies : Companies
+        What series hear of others.
+    wholes : mapping
+        By resource type and unit: what the forecasts of the system and its tenants have to add up to, or why they
+        do not.
+    why : str
+        Why forecasts of any other type and unit do not.
+    """
+
+    companies: Companies = field(default_factory=Companies)
+    wholes: Mapping[tuple[str, str], totals.Whole | str] = field(default_factory=dict)
+    why: str = "only some of the resources were looked at"
+
+
+NOTHING: Final = Known()
+
+
+def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
     """Analyse some resources.
 
     Parameters
     ----------
     chunk : Chunk
+    known : Known
+        From a first pass over all of them.
 
     Returns
     -------
@@ -57,11 +82,11 @@ def analyse(chunk: Chunk) -> list[Record]:
         One a resource in the chunk's order, its keys named after the columns of growth_pattern_s and
         capacity_forecast_s that they fill; plain numbers, strings, lists and dicts only.
     """
-    days = [daily(r, t, v) for r, t, v in zip(chunk.resources, chunk.times, chunk.values, strict=True)]
-    histories = [history[history.size - in_step(history.size) :] for history in days]
-    enough = [h if h.size >= SHORTEST else h[:0] for h in histories]
-    said = growth.forecast(enough, HORIZON, WEEK)
-    tested = _tested(enough)
+    days = histories(chunk)
+    priors = known.companies.of(chunk.resources)
+    said = _reconciled(chunk, days, priors, known)
+    highs = _highs(chunk, priors)
+    tested = _tested(days)
     capacity = np.array([r.capacity for r in chunk.resources])
     share = {
         "warning": np.array([r.warning for r in chunk.resources]) / 100,
@@ -69,50 +94,162 @@ def analyse(chunk: Chunk) -> list[Record]:
         "capacity": np.ones(len(chunk)),
     }
     levels = {name: capacity * part for name, part in share.items()}
-    reached = {name: said.reached(level) for name, level in levels.items()}
+    reached = {name: highs.reached(said, level) for name, level in levels.items()}
     return [
         _record(
-            chunk,
-            i,
-            histories[i],
-            said,
-            tested,
-            {name: (levels[name][i], reached[name][i]) for name in levels},
+            _Found(
+                chunk.resources[i],
+                chunk.times[i],
+                chunk.values[i],
+                days[i],
+                (chunk.as_of - chunk.resources[i].origin).total_seconds() / DAY,
+                said.of([i]),
+                tested.of(i),
+                highs.by_day.of([highs.rows[i]]) if i in highs.rows else None,
+                highs.by_hour.of([highs.hours[i]]) if i in highs.hours else None,
+                {name: (float(levels[name][i]), reached[name][i]) for name in levels},
+            ),
+            known,
         )
         for i in range(len(chunk))
     ]
 
 
-def daily(resource: Resource, times: npt.ArrayLike, values: npt.ArrayLike) -> Floats:
-    """One value a day, the last day ending at the resource's newest measurement; NaN where a day has none.
+def summed(chunk: Chunk, companies: Companies, unit: str, days: int) -> totals.Sums | None:
+    """What the forecasts of a chunk's tenants add up to, of the resources that are measured in a unit.
 
-    Measured about once a day, a day is centred on that hour, so that a late measurement does not fall into the next.
+    Parameters
+    ----------
+    chunk : Chunk
+        Of one resource type.
+    companies : Companies
+    unit : str
+    days : int
+        Of the past that the sum is wanted of.
     """
-    t = np.asarray(times, float)
-    if not t.size:
-        return np.empty(0)
-    how: How = "mean" if is_fluctuating(resource) else "last"
-    newest = resource.measured_at.timestamp()
-    often = t.size > 1.5 * np.ptp(t) / DAY
-    # The grid's bins include their beginning and not their end; a day, counted backwards, includes its end.
-    shift = 1e-3 if often else DAY / 2
-    return regular(t - newest - shift, values, DAY, how).values
+    own = chunk.of([i for i, r in enumerate(chunk.resources) if r.tenant is not None and r.unit == unit])
+    found = histories(own)
+    said = _forecast(found, HORIZON, WEEK, companies.of(own.resources), keep_paths=True)
+    return totals.summed(own.resources, found, said, days)
 
 
-def is_fluctuating(resource: Resource) -> bool:
-    """Whether a day of it is its mean (a rate, sessions) rather than its last value (what is stored)."""
-    return resource.resource_type in FLUCTUATING or resource.unit.endswith("/s")
+def whole(chunk: Chunk, companies: Companies, parts: totals.Sums) -> totals.Whole | str:
+    """How far the forecasts of a resource of the system and of its parts have to move to add up; or why they cannot.
 
-
-def in_step(days: int) -> int:
-    """How many of a record's newest days are used: all, or a sixteenth less where that makes it as long as others.
-
-    The engine works on equally long records together, many times faster than on each alone.
+    Parameters
+    ----------
+    chunk : Chunk
+        The one resource.
+    companies : Companies
+    parts : Sums
+        Of the tenants', over as many days as :func:`past` has.
     """
-    step = 1 if days < 16 * WEEK else WEEK
-    while step >= WEEK and 2 * step * 16 <= days:
-        step *= 2
-    return days - days % step
+    (resource,), (history,) = chunk.resources, histories(chunk)
+    rest = past(chunk) - parts.past
+    # Rounding is no rest.
+    rest[np.abs(rest) < 1e-9 * parts.past] = 0.0
+    if not history.size:
+        return "the system's series is too short for a forecast"
+    if rest[-1] < 0:
+        return "the tenants' together are more than the system's"
+    both = _forecast([history, rest], HORIZON, WEEK, companies.of([resource, resource]), keep_paths=True)
+    if not np.isfinite(both.quantiles[:, 0, MEDIAN]).all():
+        return "what is left to the system beside its tenants' is too short for a forecast"
+    return totals.agree(f"{resource.resource_type} {resource.resource_name}", parts, both)
+
+
+def past(chunk: Chunk) -> Floats:
+    """The past of a chunk's one resource, the last day ending at its origin."""
+    (history,) = histories(chunk)
+    return totals.held(chunk.resources[0], history) if history.size else np.empty(0)
+
+
+def _forecast(
+    series: Sequence[Floats],
+    horizon: int,
+    seasons: int | tuple[int, ...],
+    priors: Sequence[Prior],
+    keep_paths: bool = False,
+) -> Forecast:
+    """Forecast series of many companies."""
+    groups: dict[int, list[int]] = {}
+    for i, prior in enumerate(priors):
+        groups.setdefault(id(prior), []).append(i)
+    if len(groups) < 2:
+        return growth.forecast(series, horizon, seasons, priors[0] if groups else NOBODY, keep_paths)
+    parts = [
+        growth.forecast([series[i] for i in rows], horizon, seasons, priors[rows[0]], keep_paths)
+        for rows in groups.values()
+    ]
+    order = np.argsort(np.concatenate([*groups.values()]))
+    shared = {"marks", "models"}
+    joined: dict[str, Any] = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])[order]
+        for f in fields(Forecast)
+        if f.name not in shared and getattr(parts[0], f.name) is not None
+    }
+    return replace(parts[0], **joined)
+
+
+def _reconciled(chunk: Chunk, days: list[Floats], priors: list[Prior], known: Known) -> Forecast:
+    """The chunk's forecasts, those that are parts of a sum or the sum itself moved to where they add up."""
+    sums = [known.wholes.get((r.resource_type, r.unit)) for r in chunk.resources]
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for i, (resource, found) in enumerate(zip(chunk.resources, sums, strict=True)):
+        if isinstance(found, totals.Whole) and days[i].size:
+            groups.setdefault((id(found), resource.tenant is None), []).append(i)
+    said = _forecast(days, HORIZON, WEEK, priors, keep_paths=bool(groups))
+    for (_, is_whole), rows in groups.items():
+        found = sums[rows[0]]
+        assert isinstance(found, totals.Whole)
+        able = np.array(rows)[np.isfinite(said.quantiles[rows, 0, MEDIAN])]
+        moved = found.moved(said.of(able), is_whole)
+        said.quantiles[able], said.peaks[able] = moved.quantiles, moved.peaks
+    return replace(said, paths=None)
+
+
+@dataclass(frozen=True)
+class _Highs:
+    """Forecasts of the maxima of what fluctuates: they, and not its means, meet a limit.
+
+    Attributes
+    ----------
+    rows, hours : dict of int to int
+        Which resources of the chunk have one by day, and which of those one by hour: their place in the forecasts.
+    by_day, by_hour : Forecast
+    """
+
+    rows: dict[int, int]
+    by_day: Forecast
+    hours: dict[int, int]
+    by_hour: Forecast
+
+    def reached(self, said: Forecast, levels: Floats) -> Floats:
+        """Probability that each resource has reached its level by each day, shape (resources, horizon)."""
+        out = said.reached(levels)
+        at = list(self.rows)
+        if at:
+            out[at] = self.by_day.reached(levels[at])
+        at = list(self.hours)
+        if at:
+            # Neither is always the better one: hours know the time of day, days the growth from week to week.
+            out[at, :WEEK] = (out[at, :WEEK] + self.by_hour.reached(levels[at])[:, 23::24]) / 2
+            out[at] = np.maximum.accumulate(out[at], axis=1)
+        return out
+
+
+def _highs(chunk: Chunk, priors: list[Prior]) -> _Highs:
+    able = [i for i, r in enumerate(chunk.resources) if is_fluctuating(r)]
+    own = chunk.of(able)
+    days = histories(own, "max")
+    by_day = _forecast(days, HORIZON, WEEK, [priors[i] for i in able])
+    rows = {i: row for row, i in enumerate(able) if np.isfinite(by_day.quantiles[row, 0, MEDIAN])}
+    hours = {
+        i: hourly(own.resources[n], own.times[n], own.values[n]) for n, i in enumerate(able) if i in rows
+    }
+    hours = {i: found for i, found in hours.items() if found.size}
+    by_hour = growth.forecast([*hours.values()], HOURS_AHEAD, CYCLES_OF_HOURS)
+    return _Highs(rows, by_day.of([*rows.values()]), {i: row for row, i in enumerate(hours)}, by_hour)
 
 
 def origins(days: int) -> Ints:
@@ -173,12 +310,12 @@ class _Trend:
         return (1 + self.ratio) ** days - 1 if self.pattern == "EXPONENTIAL" else self.ratio * days
 
 
-def _trend(days: int, said: growth.Forecast, i: int) -> _Trend:
+def _trend(days: int, said: Forecast) -> _Trend:
     """The fourth week ahead against the first: whole weeks, so that a weekly cycle cancels."""
-    first = float(said.quantiles[i, :WEEK, MEDIAN].mean())
-    later = said.quantiles[i, 3 * WEEK : 4 * WEEK].mean(axis=0)
+    first = float(said.quantiles[0, :WEEK, MEDIAN].mean())
+    later = said.quantiles[0, 3 * WEEK : 4 * WEEK].mean(axis=0)
     apart, ahead = 3 * WEEK, (WEEK + 1) / 2  # days between them, and from now to the middle of the first
-    weights = dict(zip(said.models, said.weights[i], strict=True))
+    weights = dict(zip(said.models, said.weights[0], strict=True))
     compounds = weights["compound growth"] >= 0.5 and first > 0 and later[MEDIAN] > 0
     if compounds:
         growing = (later[MEDIAN] / first) ** (1 / apart) - 1
@@ -191,10 +328,10 @@ def _trend(days: int, said: growth.Forecast, i: int) -> _Trend:
     if not real:
         per_day, level = 0.0, first
     ratio = per_day / level if level > 0 else float("nan")
-    week = said.quantiles[i, :WEEK, MEDIAN]
+    week = said.quantiles[0, :WEEK, MEDIAN]
     swing = float(np.ptp(week - per_day * np.arange(WEEK))) / 2 / level if level > 0 else 0.0
     cyclic = bool(sum(weights[name] for name in weights if "cycle" in name) >= 0.5 and 2 * swing >= SWING)
-    spread = float(said.quantiles[i, WEEK - 1, 4] - said.quantiles[i, WEEK - 1, 2]) / 2
+    spread = float(said.quantiles[0, WEEK - 1, 4] - said.quantiles[0, WEEK - 1, 2]) / 2
     if not real:
         direction = "STABLE"
         pattern = "SEASONAL" if cyclic else "IRREGULAR" if spread > NOISE * level else "STABLE"
@@ -206,15 +343,41 @@ def _trend(days: int, said: growth.Forecast, i: int) -> _Trend:
     return _Trend(level, ratio, per_day, pattern, direction, cyclic if days >= 4 * WEEK else None, swing)
 
 
-def _record(
-    chunk: Chunk,
-    i: int,
-    history: Floats,
-    said: growth.Forecast,
-    tested: Backtest,
-    levels: dict[str, tuple[float, Floats]],
-) -> Record:
-    resource, times = chunk.resources[i], chunk.times[i]
+@dataclass(frozen=True)
+class _Found:
+    """All that is known of one resource.
+
+    Attributes
+    ----------
+    resource : Resource
+    times, values : ndarray, shape (measurements,)
+    history : ndarray, shape (days,)
+        As long as the forecast used it.
+    elapsed : float
+        Days from the origin until the time that is looked from.
+    said : Forecast
+        Of this one.
+    tested : Backtest
+    high, hours : Forecast or None
+        Of its maxima by day and by hour, where it fluctuates; of this one.
+    levels : dict
+        By name: the level in the resource's unit, and the probability that it has been reached by each day.
+    """
+
+    resource: Resource
+    times: Floats
+    values: Floats
+    history: Floats
+    elapsed: float
+    said: Forecast
+    tested: Backtest
+    high: Forecast | None
+    hours: Forecast | None
+    levels: dict[str, tuple[float, Floats]]
+
+
+def _record(found: _Found, known: Known) -> Record:
+    resource, times = found.resource, found.times
     record: Record = {
         "resource_utilization_hk": rf"\x{resource.key}",
         "tenant_hk": None if resource.tenant is None else rf"\x{resource.tenant}",
@@ -231,44 +394,36 @@ def _record(
         "data_points_used": times.size,
         "pattern_type": "INSUFFICIENT_DATA",
         "trend_direction": "UNKNOWN",
-        "pattern_description": explain(said, i),
-        "model_parameters": {"peak_30d": _plain(_peak(resource, times, chunk.values[i]))},
+        "pattern_description": explain(found.said, 0),
+        "model_parameters": {"peak_30d": _plain(_peak(resource, times, found.values))},
     }
-    if not np.isfinite(said.quantiles[i, 0, MEDIAN]):
+    if not np.isfinite(found.said.quantiles[0, 0, MEDIAN]):
         return record
-    return record | _outlook(record, chunk, i, history, said, tested, levels)
+    outlook = _outlook(found, known)
+    return record | outlook | {"model_parameters": record["model_parameters"] | outlook["model_parameters"]}
 
 
-def _outlook(
-    record: Record,
-    chunk: Chunk,
-    i: int,
-    history: Floats,
-    said: growth.Forecast,
-    tested: Backtest,
-    levels: dict[str, tuple[float, Floats]],
-) -> Record:
+def _outlook(found: _Found, known: Known) -> Record:
     """What only a resource with a forecast has."""
-    resource = chunk.resources[i]
-    trend = _trend(history.size, said, i)
-    own = tested.of(i)
+    resource, said, history, own = found.resource, found.said, found.history, found.tested
+    trend = _trend(history.size, said)
     errors = {days: _error(own, history, days) for days in (7, 30, 90)}
     accuracy = {days: None if e is None else _plain(max(0.0, 100 - e), 6) for days, e in errors.items()}
-    elapsed = (chunk.as_of - resource.origin).total_seconds() / DAY
+    usage = resource.usage if found.high is None else max(resource.usage, float(found.high.last[0]))
     runway = {
-        name: _runway(resource, level, probability, elapsed)
-        for name, (level, probability) in levels.items()
+        name: _runway(usage, level, probability, found.elapsed)
+        for name, (level, probability) in found.levels.items()
         if np.isfinite(level)
     }
-    medians = {days: _plain(said.quantiles[i, days - 1, MEDIAN]) for days in HORIZONS}
-    low, high = said.quantiles[i, 29, [1, 5]]
+    medians = {days: _plain(said.quantiles[0, days - 1, MEDIAN]) for days in HORIZONS}
+    low, high = said.quantiles[0, 29, [1, 5]]
     weights = {
         name: round(float(weight), 4)
-        for name, weight in zip(said.models, said.weights[i], strict=True)
+        for name, weight in zip(said.models, said.weights[0], strict=True)
         if weight >= 0.01
     }
     inside = own.inside[:, 29][np.isfinite(own.inside[:, 29])]
-    shift = _day(resource, history, int(said.regime_start[i])).date() if said.shifts[i] else None
+    shift = _day(resource, history, int(said.regime_start[0])).date() if said.shifts[0] else None
     return {
         "projected_usage_7d": medians[7],
         "projected_usage_30d": medians[30],
@@ -287,17 +442,16 @@ def _outlook(
             "origin": resource.origin.isoformat(),
             "a_day_is": "its mean" if is_fluctuating(resource) else "its last value",
             "days": history.size,
-            **record["model_parameters"],
             "levels": LEVELS.tolist(),
-            "quantiles": {
-                str(days): [_plain(v) for v in said.quantiles[i, days - 1].tolist()] for days in HORIZONS
-            },
+            "quantiles": _quantiles(said, HORIZONS),
             "runway": runway,
+            **_maxima(found),
+            **_company(found, known),
             "weights": weights,
             "level": _plain(trend.level),
             "per_day": _plain(trend.per_day),
-            "shifts": int(said.shifts[i]),
-            "left_out": int(said.left_out[i]),
+            "shifts": int(said.shifts[0]),
+            "left_out": int(said.left_out[0]),
             **{f"wape_{days}d": _plain(e, 6) for days, e in errors.items()},
             "origins": len(own.origin),
             "coverage_30d": _plain(float(inside.mean()), 4) if inside.size else None,
@@ -306,7 +460,7 @@ def _outlook(
         "seasonality_detected": trend.has_cycle,
         "seasonal_period_days": WEEK if trend.has_cycle else None,
         "seasonal_amplitude": _plain(100 * trend.swing, 6) if trend.has_cycle else None,
-        "pattern_breaks_detected": int(said.shifts[i]),
+        "pattern_breaks_detected": int(said.shifts[0]),
         "last_pattern_break_date": shift and shift.isoformat(),
         "forecast_accuracy_7d": accuracy[7],
         "forecast_accuracy_30d": accuracy[30],
@@ -314,25 +468,61 @@ def _outlook(
         "confidence_intervals": {
             "30d": {"share": 80, "origins": len(own.origin), "low": _plain(low), "high": _plain(high)}
         },
-        "pattern_description": _sentence(resource, history, said, i, own),
+        "pattern_description": _sentence(found),
         "next_analysis_due_date": (resource.origin + timedelta(days=_due(runway))).date().isoformat(),
     }
 
 
-def _runway(resource: Resource, level: float, probability: Floats, elapsed: float) -> Record:
+def _quantiles(said: Forecast, steps: Sequence[int]) -> Record:
+    return {str(step): [_plain(v) for v in said.quantiles[0, step - 1].tolist()] for step in steps}
+
+
+def _maxima(found: _Found) -> Record:
+    """Of what fluctuates: the forecasts that its runway is of."""
+    if found.high is None:
+        return {}
+    said: Record = {
+        "runway_of": _runway_of(found),
+        "maximum": {"now": _plain(float(found.high.last[0])), "quantiles": _quantiles(found.high, HORIZONS)},
+    }
+    if found.hours is not None:
+        said["maximum_of_an_hour"] = {
+            "now": _plain(float(found.hours.last[0])),
+            "hours": int(found.hours.points[0]),
+            "quantiles": _quantiles(found.hours, (1, 24, HOURS_AHEAD)),
+        }
+    return said
+
+
+def _runway_of(found: _Found) -> str:
+    if found.hours is not None:
+        return "the maximum of a day, and for 7 days also of an hour"
+    return "the maximum of a day"
+
+
+def _company(found: _Found, known: Known) -> Record:
+    """Whom it heard, and what it adds up to."""
+    resource = found.resource
+    said: Record = {"company": known.companies.told(resource)}
+    if resource.resource_type in totals.SUMMABLE:
+        together = known.wholes.get((resource.resource_type, resource.unit), known.why)
+        said["reconciled"] = totals.told(together, resource.tenant is None, HORIZONS)
+    return said
+
+
+def _runway(usage: float, level: float, probability: Floats, elapsed: float) -> Record:
     """Whole days from the time that is looked from until a level is reached, rounded down; None: not within the year.
 
     Parameters
     ----------
-    resource : Resource
-    level : float
-        In its unit.
+    usage, level : float
+        In one unit.
     probability : ndarray, shape (horizon,)
         That it has been reached by each day after the origin.
     elapsed : float
         Days from the origin until then.
     """
-    if resource.usage >= level:
+    if usage >= level:
         return {"level": _plain(level), "p10": 0, "p50": 0, "p90": 0, "by": {str(d): 1 for d in HORIZONS}}
     out: Record = {"level": _plain(level)}
     for name, share in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9)):
@@ -362,8 +552,9 @@ def _error(own: Backtest, history: Floats, days: int) -> float | None:
     return 100 * float(off[known].sum()) / float(truth) if enough else None
 
 
-def _sentence(resource: Resource, history: Floats, said: growth.Forecast, i: int, own: Backtest) -> str:
+def _sentence(found: _Found) -> str:
     """The engine's sentence, on 30 days ahead."""
+    resource, own = found.resource, found.tested
     known = np.isfinite(own.error[:, 29])
     month = Backtest(
         np.zeros(int(known.sum()), np.int64),
@@ -372,15 +563,18 @@ def _sentence(resource: Resource, history: Floats, said: growth.Forecast, i: int
         own.pinball[known, :30],
         own.inside[known, :30],
     )
-    alone = said.of([i])
-    return explain(
-        replace(alone, quantiles=alone.quantiles[:, :30]),
+    said = explain(
+        replace(found.said, quantiles=found.said.quantiles[:, :30]),
         0,
         show=lambda amount: units.quantity(amount, resource.unit),
         step="day",
-        when=lambda index: units.at(_day(resource, history, index), clock=False),
+        when=lambda index: units.at(_day(resource, found.history, index), clock=False),
         tested=month,
     )
+    if found.high is None:
+        return said
+    now = units.quantity(float(found.high.last[0]), resource.unit)
+    return f"{said[:-1]}; the runway is of {_runway_of(found)}, now {now}."
 
 
 def _day(resource: Resource, history: Floats, index: int) -> datetime:

@@ -45,6 +45,18 @@ def test_workers_and_clusters_find_what_one_process_finds(many, run, dask_cluste
     assert many.rows(COUNT, "ENGINE") == [(0,)]
 
 
+def test_the_engine_looks_back_month_by_month(own, run):
+    code, _, _ = run(own, "--engine", "local", "--history")
+    assert code == errors.OK
+    issued = own.rows(
+        "SELECT DISTINCT forecast_timestamp FROM capacity_planning.capacity_forecast_s"
+        " WHERE method = 'ENGINE' ORDER BY 1"
+    )
+    assert len(issued) > 1
+    assert issued[-1][0].isoformat().startswith("2026-11-01")
+    assert all(at.day == 1 for (at,) in issued)
+
+
 def test_a_dry_run_of_the_databases_own_analysis_records_nothing(own, run):
     code, out, _ = run(own, "--dry-run", "--json")
     assert code == errors.OK
@@ -57,7 +69,6 @@ def test_a_dry_run_of_the_databases_own_analysis_records_nothing(own, run):
     [
         ("--workers", "2"),
         ("--engine", "local", "--scheduler", "tcp://host:8786"),
-        ("--engine", "local", "--history"),
         ("--history", "--dry-run"),
         ("--thresholds", "--dry-run"),
         ("--engine", "abacus"),
@@ -72,7 +83,7 @@ def test_what_does_not_go_together_is_refused(many, run, arguments):
 
 
 def test_only_the_most_urgent_are_shown(own, run, monkeypatch):
-    monkeypatch.setattr(cli, "_SHOWN", 3)
+    monkeypatch.setattr("capacity_kit.cli.analysis.SHOWN", 3)
     code, out, _ = run(own, "--engine", "local", "--dry-run")
     assert code == errors.OK
     assert out.count("STORAGE data") == 3

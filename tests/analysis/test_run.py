@@ -313,23 +313,23 @@ def test_as_of_limits_what_is_seen_and_is_now_by_default(own):
     assert before - timedelta(seconds=5) <= done[0].as_of <= datetime.now(UTC) + timedelta(seconds=5)
 
 
-def test_no_more_chunks_are_taken_than_can_be_worked_on():
+def test_no_more_tasks_are_taken_than_can_be_worked_on():
     taken = []
 
     class Promise:
-        def __init__(self, chunk):
-            self.chunk = chunk
+        def __init__(self, task):
+            self.task = task
 
         def result(self):
-            return [self.chunk]
+            return self.task
 
-    def chunks():
+    def tasks():
         for i in range(100):
             taken.append(i)
             yield i
 
-    for chunk, _ in windowed(Promise, chunks(), 4):
-        assert len(taken) - chunk <= 4
+    for task in windowed(Promise, tasks(), 4):
+        assert len(taken) - task <= 4
 
 
 @pytest.mark.slow

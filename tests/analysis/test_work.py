@@ -7,7 +7,9 @@ import pytest
 from capacity_kit import growth
 from capacity_kit.analysis import run
 from capacity_kit.analysis.chunks import measurements
-from capacity_kit.analysis.work import analyse, daily, in_step, origins
+from capacity_kit.analysis.company import heard
+from capacity_kit.analysis.grids import daily, in_step
+from capacity_kit.analysis.work import analyse, origins
 from capacity_kit.growth.models import MEDIAN
 
 T = np.arange(0, 60.01, 0.25)
@@ -58,7 +60,8 @@ def test_every_record_is_what_the_engine_says(many, close):
         "SELECT encode(resource_utilization_hk, 'hex'), array_agg(current_value::float8 ORDER BY measurement_timestamp)"
         " FROM capacity_planning.resource_utilization_s GROUP BY 1 ORDER BY 1"
     )
-    said = growth.forecast([values[-119:] for _, values in rows], 365, 7)
+    series = [np.array(values[-119:]) for _, values in rows]
+    said = growth.forecast(series, 365, 7, heard(series, 365))
     with many.vault() as store:
         (done,) = run.analyse(store, as_of="2026-11-01", dry_run=True)
     assert [r["resource_utilization_hk"][2:] for r in done.records] == [key for key, _ in rows]
@@ -142,6 +145,47 @@ def test_of_what_is_stored_a_day_is_its_last_value_and_of_what_fluctuates_its_me
         rate = chunk((days, value), kind=kind, unit=unit)
         means = value[::-1].reshape(20, 4).mean(axis=1)
         assert daily(rate.resources[0], rate.times[0], rate.values[0]).tolist() == means.tolist()
+
+
+def test_what_fluctuates_reaches_a_limit_by_its_maximum(chunk):
+    """The mean of every day is far below the limit, which an hour of each day grows towards."""
+    rng = np.random.default_rng(4)
+    hours = np.arange(60 * 24)[::-1] / 24
+    of_day = (np.arange(60 * 24) - 60 * 24 + 1) % 24
+    grown = np.arange(60 * 24) // 24
+    value = np.where(of_day == 3, 60 + grown / 2, 10) + rng.uniform(0, 1, 60 * 24)
+    (found,) = analyse(chunk((hours, value), capacity=100, kind="CPU", unit="cores"))
+    assert found["projected_usage_30d"] == pytest.approx(14, abs=2)
+    parameters = found["model_parameters"]
+    assert parameters["maximum"]["now"] == pytest.approx(90, abs=1.1)
+    assert 12 <= parameters["runway"]["capacity"]["p50"] <= 28
+    assert found["time_to_capacity_days"] == parameters["runway"]["capacity"]["p50"]
+    assert found["time_to_critical_days"] <= 4
+    assert (
+        "runway is of the maximum of a day, and for 7 days also of an hour, now 8"
+        in found["pattern_description"]
+    )
+    assert parameters["a_day_is"] == "its mean"
+    by = [parameters["runway"]["capacity"]["by"][days] for days in ("7", "30", "90", "365")]
+    assert by == sorted(by)
+    # Of what is stored, the value itself counts.
+    (stored,) = analyse(chunk((hours, value), capacity=100))
+    assert "maximum" not in stored["model_parameters"]
+
+
+def test_an_hour_of_the_coming_week_that_is_known_for_its_peaks_is_said_in_time(chunk):
+    """One hour of the week stands out."""
+    hours = np.arange(56 * 24)
+    value = 20 + 5 * np.sin(hours * 2 * np.pi / 24) + np.where(hours % 168 == 12, 70, 0)
+    back = (hours.size - 1 - hours) / 24
+    (found,) = analyse(chunk((back, value), capacity=85, kind="CONNECTIONS", unit="connections"))
+    parameters = found["model_parameters"]
+    assert parameters["maximum_of_an_hour"]["hours"] == 56 * 24
+    assert parameters["runway"]["capacity"]["by"]["7"] > 0.5
+    # Measured once a day, there are days only.
+    (daily,) = analyse(chunk((back[::24], value[::24]), capacity=85, kind="CONNECTIONS", unit="connections"))
+    assert "maximum_of_an_hour" not in daily["model_parameters"]
+    assert daily["model_parameters"]["runway_of"] == "the maximum of a day"
 
 
 def test_a_late_measurement_stays_in_its_day_and_a_missed_day_is_a_gap(chunk):
