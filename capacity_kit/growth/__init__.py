@@ -8,6 +8,7 @@ on every machine and in every batch.
 - `regimes`: level shifts and resets, found; shifts taken out;
 - `models`: quantiles of the future, each model from its own idea of what stays the same;
 - `sawtooth`: a model of growth that is reset again and again, under the envelope of its peaks;
+- `calendar`: ends of months and holidays, taken out and put back;
 - `calibrate`: bands as wide as the shortness of the past demands;
 - `runway`: paths and the first passage of a level;
 - `engine`: the models weighed by backtest into one forecast, for a batch of series;
@@ -16,6 +17,7 @@ on every machine and in every batch.
 - `explain`: a forecast in a sentence.
 """
 
+from capacity_kit.growth.calendar import Calendar
 from capacity_kit.growth.engine import Forecast, Prior, forecast, learn
 
-__all__ = ["Forecast", "Prior", "forecast", "learn"]
+__all__ = ["Calendar", "Forecast", "Prior", "forecast", "learn"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from capacity_kit.growth.calendar import Calendar
 from capacity_kit.growth.engine import FEWEST_POINTS, NOBODY, Forecast, Prior, forecast
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -132,6 +133,7 @@ def backtest(
     origins: int | Sequence[npt.ArrayLike] = 5,
     prior: Prior = NOBODY,
     levels: npt.ArrayLike | None = None,
+    calendar: Calendar | None = None,
 ) -> Backtest:
     """Forecast each series from several points of its past and score what came.
 
@@ -153,6 +155,8 @@ def backtest(
         of the series.
     levels : array_like, shape (series,)
         One level a series, or NaN, to be announced.
+    calendar : Calendar, optional
+        Of the whole histories.
 
     Raises
     ------
@@ -169,7 +173,10 @@ def backtest(
         came = past[i][o + 1 : o + 1 + horizon]
         truth[row, : came.size] = came
     truth = np.where(np.isfinite(truth) & (truth >= 0), truth, np.nan)
-    whole = forecast([past[i][: o + 1] for i, o in rows], horizon, seasons, prior)
+    if calendar is not None:
+        size = np.array([values.size for values in past], np.int64)
+        calendar = calendar.of((calendar.lasts(len(past)) - size + 1)[series] + origin)
+    whole = forecast([past[i][: o + 1] for i, o in rows], horizon, seasons, prior, calendar=calendar)
     said = whole.quantiles
     off = truth[..., None] - said
     inside = (truth >= said[..., 1]) & (truth <= said[..., -2])

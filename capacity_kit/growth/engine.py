@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity_kit.growth import runway
+from capacity_kit.growth.calendar import ORDINARY, Apart, Calendar, apart, by_calendar
 from capacity_kit.growth.calibrate import gain_memories, widened, widening, with_shifts
 from capacity_kit.growth.models import LEVELS, Model, Past, fitting, growth
 from capacity_kit.growth.regimes import levelled, shifts
@@ -156,7 +157,12 @@ class Prior:
 NOBODY = Prior({}, 0)
 
 
-def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Sequence[int] = ()) -> Prior:
+def learn(
+    histories: Sequence[npt.ArrayLike],
+    horizon: int,
+    seasons: int | Sequence[int] = (),
+    calendar: Calendar | None = None,
+) -> Prior:
     """A first pass over a company of series: those of a tenant, or of a resource type; HEARD of them are heard.
 
     Given to every :func:`forecast` of its members, it makes them learn from each other and yet leaves each forecast
@@ -164,7 +170,7 @@ def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Seque
 
     Parameters
     ----------
-    histories, horizon, seasons
+    histories, horizon, seasons, calendar
         As of :func:`forecast`.
     """
     cycles = _checked(horizon, seasons)
@@ -172,11 +178,14 @@ def learn(histories: Sequence[npt.ArrayLike], horizon: int, seasons: int | Seque
     heard: dict[str, int] = {}
     count = 0
     picked = np.unique(np.linspace(0, max(len(histories) - 1, 0), HEARD).astype(np.int64))[: len(histories)]
-    for members, raw in _chunks([_usable(histories[i], i) for i in picked], horizon):
+    if calendar is not None:
+        calendar = calendar.of(calendar.lasts(len(histories))[picked])
+    for members, raw, kinds in _chunks([_usable(histories[i], i) for i in picked], horizon, calendar):
         x = raw / _unit(raw)
         past = Past(levelled(x, shifts(x)))
-        known = _models(past, cycles)
-        loss, _ = _losses(past, known, horizon, min(cycles, default=1))
+        ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
+        known = _models(past, cycles, ordinary)
+        loss, _ = _losses(past, ordinary, known, horizon, min(cycles, default=1))
         behind = np.minimum(loss - loss.min(axis=1, keepdims=True), OUT)
         for model, mine in zip(known, behind.T, strict=True):
             if model is SAWTOOTH:  # for few, and what they say of it is said by their resets
@@ -193,6 +202,7 @@ def forecast(
     seasons: int | Sequence[int] = (),
     prior: Prior = NOBODY,
     keep_paths: bool = False,
+    calendar: Calendar | None = None,
 ) -> Forecast:
     """Forecast a batch of series.
 
@@ -209,16 +219,21 @@ def forecast(
         From :func:`learn`, for series with a short past.
     keep_paths : bool
         Keep the sample paths, for sums of series: ``PATHS`` times the memory of a median.
+    calendar : Calendar, optional
+        Of steps that are days: the models may then know the ends of months and holidays. Series that end on one day
+        are worked on together.
 
     Raises
     ------
     ValueError
-        If the horizon or a season is less than one step, or a history is not one-dimensional.
+        If the horizon or a season is less than one step, a history is not one-dimensional, or the calendar is that of
+        another number of series.
     """
     cycles = _checked(horizon, seasons)
     usable = [_usable(history, i) for i, history in enumerate(histories)]
     count = len(usable)
-    names = tuple(model.name for model in (*fitting(LONGEST**2, cycles), SAWTOOTH))
+    ever = fitting(LONGEST**2, cycles)
+    names = tuple(m.name for m in (*ever, SAWTOOTH, *(by_calendar(ever) if calendar is not None else ())))
     marks = runway.marks(horizon)
     out = Forecast(
         np.full((count, horizon, len(LEVELS)), np.nan),
@@ -233,8 +248,8 @@ def forecast(
         np.array([known.size - known.sum() for _, known in usable], np.int64),
         np.full((count, horizon, runway.PATHS), np.nan) if keep_paths else None,
     )
-    for members, raw in _chunks(usable, horizon):
-        _forecast_chunk(raw, members, horizon, cycles, prior, out)
+    for members, raw, kinds in _chunks(usable, horizon, calendar):
+        _forecast_chunk(raw, members, horizon, cycles, prior, kinds, out)
     return out
 
 
@@ -258,20 +273,25 @@ def _usable(history: npt.ArrayLike, number: int) -> Usable:
     return values, np.isfinite(values) & (values >= 0)
 
 
-def _chunks(usable: Sequence[Usable], horizon: int) -> Iterator[tuple[Ints, Floats]]:
-    """Series that can be forecast, equally long ones together: their indices, and values of shape (series, time)."""
+def _chunks(
+    usable: Sequence[Usable], horizon: int, calendar: Calendar | None
+) -> Iterator[tuple[Ints, Floats, Ints | None]]:
+    """Series that can be forecast, equally long ones together, and of one calendar.
+
+    Their indices, values of shape (series, time), and kinds of days of shape (time + horizon,).
+    """
     most = max(LONGEST, 4 * horizon)
-    by_length: dict[int, list[int]] = {}
+    last = np.zeros(len(usable), np.int64) if calendar is None else calendar.lasts(len(usable))
+    alike: dict[tuple[int, int], list[int]] = {}
     for i, (values, known) in enumerate(usable):
         if known.sum() >= FEWEST_POINTS:
-            by_length.setdefault(min(values.size - int(known.argmax()), most), []).append(i)
-    for length, members in by_length.items():
+            alike.setdefault((min(values.size - int(known.argmax()), most), int(last[i])), []).append(i)
+    for (length, end), members in alike.items():
+        kinds = None if calendar is None else calendar.kinds(end + 1 - length, length + horizon)
         for start in range(0, len(members), CHUNK):
             chunk = members[start : start + CHUNK]
-            yield (
-                np.array(chunk),
-                np.stack([_bridged(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk]),
-            )
+            raw = np.stack([_bridged(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk])
+            yield np.array(chunk), raw, kinds
 
 
 def _bridged(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
@@ -289,7 +309,13 @@ def _unit(raw: Floats) -> Floats:
 
 
 def _forecast_chunk(
-    raw: Floats, members: Ints, horizon: int, cycles: tuple[int, ...], prior: Prior, out: Forecast
+    raw: Floats,
+    members: Ints,
+    horizon: int,
+    cycles: tuple[int, ...],
+    prior: Prior,
+    kinds: Ints | None,
+    out: Forecast,
 ) -> None:
     """Forecast equally long series and write the results to their places."""
     length = raw.shape[1]
@@ -297,19 +323,24 @@ def _forecast_chunk(
     raw = raw / unit
     found = shifts(raw)
     past = Past(levelled(raw, found))
-    known = _models(past, cycles)
-    steps = _steps(horizon)
-    weights = _weights(past, known, horizon, min(cycles, default=1), prior)
+    ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
+    known = _models(past, cycles, ordinary)
+    steps = _steps(horizon, ordinary)
+    weights = _weights(past, ordinary, known, horizon, min(cycles, default=1), prior)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     cycle = widening(np.array([length / min(cycles, default=1)]))
     for weight, model in zip(weights.T, known, strict=True):
-        said = model.quantiles(past, length - 1, steps)
+        own = ordinary if model.by_calendar else None
+        said = model.quantiles(past if own is None else own.past, length - 1, steps)
         if model is SAWTOOTH:
             rows = list(past.resets)
             quantiles[rows] += weight[rows, None, None] * said[rows]
             continue
         factors = widening(gain_memories(said, steps, length)) if model.family == "moving" else cycle
-        quantiles += weight[:, None, None] * widened(said, factors)
+        said = widened(said, factors)
+        if own is not None:
+            said = own.put_back(said, length - 1, steps)
+        quantiles += weight[:, None, None] * said
     quantiles = _opened(with_shifts(quantiles, found, steps, length), raw, steps)
     paths = runway.paths(past.x, quantiles, steps)
     highest = runway.peaks(paths, steps, out.marks)
@@ -325,13 +356,18 @@ def _forecast_chunk(
     out.regime_start[members] = np.where(found.count > 0, looked_at_from + found.regime_start, 0)
 
 
-def _models(past: Past, cycles: tuple[int, ...]) -> tuple[Model, ...]:
+def _models(past: Past, cycles: tuple[int, ...], ordinary: Apart | None) -> tuple[Model, ...]:
     known = fitting(past.x.shape[1], cycles)
-    return (*known, SAWTOOTH) if past.resets else known
+    return (
+        *known,
+        *((SAWTOOTH,) if past.resets else ()),
+        *(by_calendar(known) if ordinary is not None else ()),
+    )
 
 
-def _steps(horizon: int) -> Ints:
-    if horizon <= EVERY_STEP:
+def _steps(horizon: int, ordinary: Apart | None) -> Ints:
+    """Steps that are worked out; where single days have their own effect, none is read off between others."""
+    if horizon <= EVERY_STEP or ordinary is not None:
         return np.arange(1, horizon + 1)
     return np.unique(np.round(np.geomspace(1, horizon, EVERY_STEP)).astype(np.int64))
 
@@ -346,9 +382,11 @@ def _between(values: Floats, steps: Ints, horizon: int) -> Floats:
     return np.asarray(values[:, right - 1] * (1 - part) + values[:, right] * part)
 
 
-def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int, prior: Prior) -> Floats:
+def _weights(
+    past: Past, ordinary: Apart | None, known: tuple[Model, ...], horizon: int, cycle: int, prior: Prior
+) -> Floats:
     """Each model's weight, shape (series, models): its credit, times its loss to a negative power."""
-    loss, trust = _losses(past, known, horizon, cycle)
+    loss, trust = _losses(past, ordinary, known, horizon, cycle)
     heard = np.array([prior.disadvantage.get(model.name, 0.0) for model in known])
     others = COMPANY * (1 - 1 / max(prior.series, 1))  # a company of one says nothing new
     credit = np.log([model.credit for model in known]) - others * heard
@@ -357,7 +395,9 @@ def _weights(past: Past, known: tuple[Model, ...], horizon: int, cycle: int, pri
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> tuple[Floats, float]:
+def _losses(
+    past: Past, ordinary: Apart | None, known: tuple[Model, ...], horizon: int, cycle: int
+) -> tuple[Floats, float]:
     """Logarithm of each model's past loss, shape (series, models), and how much it is to be trusted."""
     x, length = past.x, past.x.shape[1]
     back = min(cycle, length // 4)
@@ -369,10 +409,17 @@ def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> t
     for cut in cuts:
         steps = np.unique(np.round(np.linspace(1, min(cut, horizon), STEPS_JUDGED)).astype(np.int64))
         origin = length - 1 - int(cut)
+        stands_for = np.full(steps.size, 1 / steps.size)
+        if ordinary is not None:
+            steps, stands_for = _judged(ordinary, origin, steps)
         truth = x[:, origin + steps, None]
         for column, model in enumerate(known):
-            off = truth - np.maximum(model.quantiles(past, origin, steps), 0)
-            loss = ((off @ LEVELS).sum(axis=1) - np.minimum(off, 0, out=off).sum(axis=(1, 2))) / off[0].size
+            if ordinary is not None and model.by_calendar:
+                said = ordinary.put_back(model.quantiles(ordinary.past, origin, steps), origin, steps)
+            else:
+                said = model.quantiles(past, origin, steps)
+            off = truth - np.maximum(said, 0)
+            loss = (off @ LEVELS - np.minimum(off, 0, out=off).sum(axis=2)) @ stands_for / len(LEVELS)
             total[:, column] += (loss / usual + AS_GOOD_AS_NONE) ** POWER
     log_loss = np.log(total / cuts.size) / POWER
     for column, model in enumerate(known):
@@ -383,6 +430,24 @@ def _losses(past: Past, known: tuple[Model, ...], horizon: int, cycle: int) -> t
         elif model.quantiles is growth:
             log_loss[~past.compounds, column] = np.inf
     return log_loss, min(TRUST * length / furthest, ORIGINS)
+
+
+def _judged(ordinary: Apart, origin: int, steps: Ints) -> tuple[Ints, Floats]:
+    """Steps to judge a model by, and the share of the way each stands for: days that are not ordinary, all of them.
+
+    Among a few steps there would be none of them, or one that then counts for many.
+    """
+    way = np.arange(1, int(steps[-1]) + 1)
+    other = ordinary.kinds[origin + way] != ORDINARY
+    usual = steps[~other[steps - 1]]
+    if not usual.size or not other.any():
+        return steps, np.full(steps.size, 1 / steps.size)
+    judged = np.concatenate([usual, way[other]])
+    share = (
+        np.concatenate([np.full(usual.size, (~other).sum() / usual.size), np.ones(other.sum())]) / way.size
+    )
+    order = np.argsort(judged)
+    return judged[order], share[order]
 
 
 def _unseen(x: Floats, cycle: int) -> Floats:

@@ -112,12 +112,15 @@ class Model:
     quantiles : callable
         From a past, the index of its last known value, and steps ahead, to quantiles
         of shape (series, steps, quantiles).
+    by_calendar : bool
+        Whether it forecasts ordinary days, and what others add is put back.
     """
 
     name: str
     family: Literal["moving", "sawtooth", "standing", "seasonal"]
     credit: float
     quantiles: Quantiles
+    by_calendar: bool = False
 
 
 @lru_cache(maxsize=4096)
