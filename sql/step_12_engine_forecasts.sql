@@ -95,6 +95,131 @@ $$;
 COMMENT ON FUNCTION capacity_ops.engine_companies(timestamptz, integer, integer, integer) IS
     'Who is heard for the series that are too short to speak for themselves: p_members resources of each type, and p_tenant_members of each of the p_tenants tenants (the system is one) that have the most, four at least; the first in the order of their keys, which are hashes, so that this is a fair sample and always the same one.';
 
+---------------------------------------------------------------------------------------------------------------------
+-- Why a level shifted: what the database itself knows of that day. Nothing is concluded from coincidence alone: each row
+-- says what was seen, and no row means that nothing was.
+---------------------------------------------------------------------------------------------------------------------
+CREATE INDEX IF NOT EXISTS resource_utilization_h_tenant
+    ON capacity_planning.resource_utilization_h ((substring(resource_utilization_bk FROM '[^|]*$')));
+
+CREATE OR REPLACE FUNCTION capacity_ops.moved_at(p_resource_utilization_hk bytea, p_at timestamptz)
+RETURNS TABLE (before numeric, after numeric, change numeric, source_before text, source_after text, server_before bigint, server_after bigint)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT m.before, m.after, m.after - m.before, m.source_before, m.source_after, m.server_before, m.server_after
+    FROM (SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY s.current_value) FILTER (WHERE s.measurement_timestamp < p_at - interval '12 hours'))::numeric AS before,
+                 (percentile_cont(0.5) WITHIN GROUP (ORDER BY s.current_value) FILTER (WHERE s.measurement_timestamp >= p_at - interval '1 second'))::numeric AS after,
+                 max(s.current_value) FILTER (WHERE s.measurement_timestamp < p_at - interval '12 hours')
+                     - min(s.current_value) FILTER (WHERE s.measurement_timestamp < p_at - interval '12 hours') AS spread,
+                 max(s.record_source) FILTER (WHERE s.measurement_timestamp < p_at - interval '12 hours') AS source_before,
+                 max(s.record_source) FILTER (WHERE s.measurement_timestamp >= p_at - interval '1 second') AS source_after,
+                 max(s.system_identifier) FILTER (WHERE s.measurement_timestamp < p_at - interval '12 hours') AS server_before,
+                 max(s.system_identifier) FILTER (WHERE s.measurement_timestamp >= p_at - interval '1 second') AS server_after
+          FROM capacity_planning.resource_utilization_s s
+          WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL
+            AND s.measurement_timestamp > p_at - interval '5 days' AND s.measurement_timestamp <= p_at + interval '3 days'
+            -- within the day that ends then, it may have been either
+            AND (s.measurement_timestamp <= p_at - interval '23 hours' OR s.measurement_timestamp >= p_at - interval '1 second')) m
+    WHERE abs(m.after - m.before) >= greatest(3 * m.spread, 0.02 * m.before);
+END;
+COMMENT ON FUNCTION capacity_ops.moved_at(bytea, timestamptz) IS
+    'How a resource''s level moved in the 24 hours before p_at: medians of the four days before them and of the three days after. No row: by less than 2 %, or than three times what it moved by in the four days before.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.regime_evidence(p_resource_utilization_hk bytea, p_at timestamptz)
+RETURNS TABLE (kind text, at timestamptz, says text) LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+#variable_conflict use_column
+DECLARE
+    v_from constant timestamptz := p_at - interval '30 hours';  -- the day that ends at p_at, and a quarter of one on either side
+    v_to constant timestamptz := p_at + interval '6 hours';
+    v_one record;
+    v_moved record;
+    v_count bigint;
+    v_names text;
+    v_before bigint;
+BEGIN
+    SELECT s.tenant_hk, s.resource_type, s.resource_name, s.unit, capacity_ops.tenant_key(s.tenant_hk) AS tenant_key INTO v_one
+    FROM capacity_planning.resource_utilization_s s
+    WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL ORDER BY s.measurement_timestamp DESC LIMIT 1;
+    SELECT * INTO v_moved FROM capacity_ops.moved_at(p_resource_utilization_hk, p_at);
+
+    -- Another meter
+    IF v_moved.server_before <> v_moved.server_after THEN
+        RETURN QUERY SELECT 'SERVER', p_at, format('measured on server %s before and on %s since', v_moved.server_before, v_moved.server_after);
+    END IF;
+    RETURN QUERY SELECT 'SERVER', a.adopted_at, format('server %s was adopted', a.system_identifier)
+        FROM capacity_ops.adopted_server a WHERE a.adopted_at > v_from AND a.adopted_at <= v_to AND a.adopted_by = capacity_ops.server_identifier();
+    IF v_moved.source_before <> v_moved.source_after THEN
+        RETURN QUERY SELECT 'SOURCE', p_at, format('the measurements come from %s before and from %s since', v_moved.source_before, v_moved.source_after);
+    END IF;
+    IF v_one.tenant_hk IS NULL OR v_one.resource_type IN ('CONNECTIONS', 'TRANSACTIONS') THEN
+        RETURN QUERY SELECT 'RESTART', pg_postmaster_start_time(), 'the server was started'
+            WHERE pg_postmaster_start_time() > v_from AND pg_postmaster_start_time() <= v_to;
+        RETURN QUERY SELECT 'RESET', d.stats_reset, format('the statistics of database %s were reset', d.datname)
+            FROM pg_stat_database d WHERE d.stats_reset > v_from AND d.stats_reset <= v_to ORDER BY d.datname LIMIT 3;
+    END IF;
+
+    -- Somebody came, or went
+    IF v_one.tenant_hk IS NOT NULL THEN
+        RETURN QUERY SELECT 'ONBOARDING', t.load_date, 'the tenant was created'
+            FROM auth.tenant_h t WHERE t.tenant_hk = v_one.tenant_hk AND t.load_date > v_from AND t.load_date <= v_to;
+    ELSE
+        RETURN QUERY SELECT 'ONBOARDING', max(t.load_date), format('%s tenant(s) were created', count(*))
+            FROM auth.tenant_h t WHERE v_moved.change > 0 AND t.load_date > v_from AND t.load_date <= v_to HAVING count(*) > 0;
+        RETURN QUERY SELECT 'OFFBOARDING', max(p.load_date), format('%s tenant(s) became inactive', count(*))
+            FROM auth.tenant_profile_s p
+            WHERE v_moved.change < 0 AND p.is_active IS FALSE AND p.load_date > v_from AND p.load_date <= v_to HAVING count(*) > 0;
+    END IF;
+    IF v_moved.change > 0 AND has_table_privilege('auth.user_h', 'SELECT') THEN
+        SELECT count(*) FILTER (WHERE u.load_date > v_from AND u.load_date <= v_to), count(*) FILTER (WHERE u.load_date <= v_from) INTO v_count, v_before
+        FROM auth.user_h u WHERE v_one.tenant_hk IS NULL OR u.tenant_hk = v_one.tenant_hk;
+        IF v_count >= 3 AND v_count >= 0.05 * v_before THEN
+            RETURN QUERY SELECT 'ONBOARDING', p_at, format('%s users came, to %s before', v_count, v_before);
+        END IF;
+    END IF;
+
+    -- Others moved with it
+    IF v_moved.change <> 0 THEN
+        SELECT count(*), string_agg(o.name, ', ' ORDER BY o.name) FILTER (WHERE o.n <= 5) INTO v_count, v_names
+        FROM (SELECT regexp_replace(h.resource_utilization_bk, '^([^|]*)[|](.*)[|][^|]*$', '\1 \2') AS name,
+                     row_number() OVER (ORDER BY h.resource_utilization_bk) AS n
+              FROM capacity_planning.resource_utilization_h h
+              CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+              WHERE substring(h.resource_utilization_bk FROM '[^|]*$') = v_one.tenant_key
+                AND h.resource_utilization_hk <> p_resource_utilization_hk AND sign(m.change) = sign(v_moved.change)) o;
+        IF v_count > 0 THEN
+            RETURN QUERY SELECT CASE WHEN v_moved.change < 0 THEN 'CLEANUP' ELSE 'TOGETHER' END, p_at,
+                format('%s resources of the %s %s together: this one, %s', v_count + 1, CASE WHEN v_one.tenant_hk IS NULL THEN 'system' ELSE 'tenant' END,
+                       CASE WHEN v_moved.change < 0 THEN 'fell' ELSE 'rose' END, v_names);
+        END IF;
+        IF v_one.tenant_hk IS NOT NULL THEN
+            RETURN QUERY SELECT 'SYSTEM', p_at, format('the system''s %s %s moved with it, by %s%s', s.resource_type, s.resource_name,
+                                                       CASE WHEN m.change < 0 THEN '-' ELSE '+' END, capacity_ops.amount(abs(m.change), s.unit))
+                FROM capacity_planning.resource_utilization_h h
+                CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+                CROSS JOIN LATERAL (SELECT n.* FROM capacity_planning.resource_utilization_s n
+                                    WHERE n.resource_utilization_hk = h.resource_utilization_hk AND n.load_end_date IS NULL
+                                    ORDER BY n.measurement_timestamp DESC LIMIT 1) s
+                WHERE substring(h.resource_utilization_bk FROM '[^|]*$') = 'SYSTEM' AND s.resource_type = v_one.resource_type AND s.unit = v_one.unit
+                  AND sign(m.change) = sign(v_moved.change) AND abs(m.change) >= abs(v_moved.change) / 2;
+        END IF;
+    END IF;
+    IF v_moved.change < 0 AND v_one.unit = 'bytes' AND v_one.resource_type = 'STORAGE' THEN
+        RETURN QUERY SELECT 'VACUUM', v.at, format('VACUUM of %I.%I (%s)', v.schemaname, v.relname, capacity_ops.amount(v.size, 'bytes'))
+            FROM (SELECT t.schemaname, t.relname, greatest(t.last_vacuum, t.last_autovacuum) AS at, 8192 * c.relpages::numeric AS size
+                  FROM pg_stat_all_tables t JOIN pg_class c ON c.oid = t.relid) v
+            WHERE v.at > v_from AND v.at <= v_to AND v.size >= abs(v_moved.change) / 10 ORDER BY v.size DESC LIMIT 3;
+    END IF;
+    RETURN QUERY SELECT 'CAPACITY', r.valid_from, format('a capacity of %s is registered from then on%s', capacity_ops.amount(r.capacity, r.unit),
+                                                         coalesce(' (' || r.reason || ')', ''))
+        FROM capacity_ops.capacity_registry r
+        WHERE r.resource_type = v_one.resource_type AND r.resource_name = v_one.resource_name AND r.tenant_hk IS NOT DISTINCT FROM v_one.tenant_hk
+          AND r.valid_from > v_from AND r.valid_from <= v_to;
+END
+$$;
+COMMENT ON FUNCTION capacity_ops.regime_evidence(bytea, timestamptz) IS
+    'What the database knows that may explain a level shift of a resource in the 24 hours before p_at, a quarter of a day on either side allowed: SERVER, SOURCE (another meter), RESTART, RESET, ONBOARDING, OFFBOARDING, CLEANUP and TOGETHER (other resources of the same tenant, or of the system, moved in the same direction, see capacity_ops.moved_at), SYSTEM (its series moved in the same direction by half as much or more), VACUUM (of a table that holds a tenth of the change or more; the newest run of each is known only), CAPACITY. No row: nothing was found.';
+
 -- Documents as capacity_ops.outlook makes them, less what the database itself knows: keys, priority and action, and how
 -- far this method''s forecasts were off.
 CREATE OR REPLACE FUNCTION capacity_ops.engine_outlook(p_found jsonb[], p_as_of timestamptz) RETURNS SETOF jsonb
@@ -180,7 +305,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) IS
-    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest. A trend is real when the middle half of the fourth week ahead leaves out the present level and a year of it is 1 % of that; pattern_type with a trend: DECREASING, SLOW_GROWTH (under 0.1 % of the level a day), EXPONENTIAL (compound growth has half of the weight), else LINEAR; without: SEASONAL (cycles have half of the weight and swing by 2 % of the level), IRREGULAR (half of the days a week ahead lie 20 % of the level or more apart from the middle), else STABLE.';
+    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. Of what fluctuates (CPU, CONNECTIONS, MEMORY, TRANSACTIONS, rates) projected_usage_* are of the days mean, and the days until a level are those of its maximum (runway_of; maximum, maximum_of_an_hour: its quantiles). reconciled: STORAGE, ROWS, USERS and CONNECTIONS of tenants and what is nobodys (unattributed, at the systems) add up to the systems where both are measured in one unit, or why they do not. company: how many series of the type and of the tenant it learnt from. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest.';
+
+COMMENT ON COLUMN capacity_planning.growth_pattern_s.external_events_impact IS
+    'Method ENGINE: what the database knew of the day of the newest level shift (shift_at: its end; evidence: rows of capacity_ops.regime_evidence, none where it knew nothing). NULL: no shift.';
 
 INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
 VALUES (12, '0.1.0', clock_timestamp(), session_user)

@@ -142,7 +142,8 @@ def analyse(
             companies, _wholes(store, companies, scope, over), "the system's is not measured in this unit"
         )
     started, done = time.monotonic(), 0
-    for records in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
+    for found in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
+        records = _explained(store, found)
         recorded = Recorded() if dry_run else forecasts.record(store, records, moment)
         done += len(records)
         left = (time.monotonic() - started) / done * max(total - done, 0)
@@ -231,6 +232,25 @@ def _wholes(
             else work.whole(candidates[0], companies, total)
         )
     return found
+
+
+def _explained(store: Vault, records: list[Record]) -> list[Record]:
+    """The records, their level shifts explained by what the database knows of those days."""
+    at = {r["resource_utilization_hk"][2:]: r["model_parameters"].get("shift_at") for r in records}
+    shifted = {key: when for key, when in at.items() if when}
+    if not shifted:
+        return records
+    rows = store.read("engine_evidence", keys=",".join(shifted), times=",".join(shifted.values()))
+    evidence: dict[str, list[dict[str, str]]] = {key: [] for key in shifted}
+    for row in rows.itertuples(index=False):
+        found: Any = row
+        evidence[found.resource_utilization_hk].append(
+            {"kind": found.kind, "at": found.at.isoformat(), "says": found.says}
+        )
+    return [
+        work.explained(r, evidence[key]) if (key := r["resource_utilization_hk"][2:]) in shifted else r
+        for r in records
+    ]
 
 
 def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:

@@ -423,7 +423,7 @@ def _outlook(found: _Found, known: Known) -> Record:
         if weight >= 0.01
     }
     inside = own.inside[:, 29][np.isfinite(own.inside[:, 29])]
-    shift = _day(resource, history, int(said.regime_start[0])).date() if said.shifts[0] else None
+    shift = _day(resource, history, int(said.regime_start[0])) if said.shifts[0] else None
     return {
         "projected_usage_7d": medians[7],
         "projected_usage_30d": medians[30],
@@ -451,6 +451,7 @@ def _outlook(found: _Found, known: Known) -> Record:
             "level": _plain(trend.level),
             "per_day": _plain(trend.per_day),
             "shifts": int(said.shifts[0]),
+            "shift_at": shift and shift.isoformat(),
             "left_out": int(said.left_out[0]),
             **{f"wape_{days}d": _plain(e, 6) for days, e in errors.items()},
             "origins": len(own.origin),
@@ -461,7 +462,7 @@ def _outlook(found: _Found, known: Known) -> Record:
         "seasonal_period_days": WEEK if trend.has_cycle else None,
         "seasonal_amplitude": _plain(100 * trend.swing, 6) if trend.has_cycle else None,
         "pattern_breaks_detected": int(said.shifts[0]),
-        "last_pattern_break_date": shift and shift.isoformat(),
+        "last_pattern_break_date": shift and shift.date().isoformat(),
         "forecast_accuracy_7d": accuracy[7],
         "forecast_accuracy_30d": accuracy[30],
         "forecast_accuracy_90d": accuracy[90],
@@ -508,6 +509,41 @@ def _company(found: _Found, known: Known) -> Record:
         together = known.wholes.get((resource.resource_type, resource.unit), known.why)
         said["reconciled"] = totals.told(together, resource.tenant is None, HORIZONS)
     return said
+
+
+CAUSES: Final = {
+    "CLEANUP": "the cleanup of",
+    "ONBOARDING": "the onboarding of",
+    "OFFBOARDING": "the offboarding of",
+    "SERVER": "the change of server on",
+    "SOURCE": "the change of source on",
+    "RESTART": "the restart of",
+    "VACUUM": "the VACUUM of",
+}
+"""What a shift is called by the evidence for it; with other evidence, or none, it has a date alone."""
+
+
+def explained(record: Record, evidence: Sequence[Mapping[str, str]]) -> Record:
+    """A record whose newest level shift is explained by what the database knows of that day, or said to be unexplained.
+
+    Parameters
+    ----------
+    record : dict
+        From :func:`analyse`, with a shift.
+    evidence : sequence of mapping
+        ``kind``, ``at`` and ``says``, as capacity_ops.regime_evidence found them; the first names the shift.
+    """
+    day = record["last_pattern_break_date"]
+    cause = CAUSES.get(evidence[0]["kind"]) if evidence else None
+    why = evidence[0]["says"] if evidence else "nothing that the database knows of explains it"
+    told = f"{cause} {day} ({why})" if cause else f"{day} ({why})"
+    said, since = record["pattern_description"], f"since {day}"
+    if since in said:
+        said = said.replace(since, f"since {told}", 1)
+    else:
+        said = f"{said[:-1]}; its level shifted {'with' if cause else 'on'} {told}."
+    found = {"shift_at": record["model_parameters"]["shift_at"], "evidence": [dict(one) for one in evidence]}
+    return record | {"pattern_description": said, "external_events_impact": found}
 
 
 def _runway(usage: float, level: float, probability: Floats, elapsed: float) -> Record:

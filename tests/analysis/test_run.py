@@ -275,6 +275,51 @@ def test_while_another_session_records_nothing_is_recorded(own):
     assert total(analyse(own)[0]).recorded == 40
 
 
+FELL = """
+    UPDATE capacity_planning.resource_utilization_s s
+    SET current_value = round(CASE WHEN s.measurement_timestamp > %s THEN 70e9 ELSE 100e9 END
+                              + 3e8 * (date_part('epoch', s.measurement_timestamp - %s) / 86400)::numeric
+                              + 1e8 * (extract(doy FROM s.measurement_timestamp) %% 2))
+    FROM auth.tenant_h t WHERE t.tenant_hk = s.tenant_hk AND t.tenant_bk = %s AND s.load_end_date IS NULL"""
+
+
+def test_a_shift_is_explained_by_what_the_database_knows_or_said_to_be_unexplained(own):
+    at = AS_OF - timedelta(days=30)
+    own.run("""
+        WITH keyed AS (
+            SELECT t.tenant_hk, k.key, capacity_ops.hash_key(k.key) AS hk FROM auth.tenant_h t
+            CROSS JOIN LATERAL capacity_ops.resource_key('STORAGE', 'index', t.tenant_hk) k (key)
+            WHERE t.tenant_bk = 't3'),
+        hub AS (INSERT INTO capacity_planning.resource_utilization_h SELECT hk, key, now(), 'test' FROM keyed)
+        INSERT INTO capacity_planning.resource_utilization_s
+        SELECT r.* FROM capacity_planning.resource_utilization_s s JOIN keyed k USING (tenant_hk)
+        CROSS JOIN LATERAL jsonb_populate_record(
+            s, jsonb_build_object('resource_name', 'index', 'resource_utilization_hk', k.hk)) r""")
+    for tenant in ("t3", "t5"):
+        own.run(FELL, at - timedelta(hours=12), AS_OF - timedelta(days=120), tenant)
+    shown = {r["resource_utilization_hk"]: r for d in analyse(own, dry_run=True)[0] for r in d.records}
+    analyse(own)
+    found = own.rows("""
+        SELECT t.tenant_bk, p.resource_name, p.pattern_description, p.external_events_impact, p.last_pattern_break_date
+        FROM capacity_planning.growth_pattern_s p JOIN auth.tenant_h t USING (tenant_hk)
+        WHERE p.method = 'ENGINE' AND p.pattern_breaks_detected > 0 AND t.tenant_bk IN ('t3', 't5') ORDER BY 1, 2""")
+    assert [row[:2] for row in found] == [("t3", "data"), ("t3", "index"), ("t5", "data")]
+    for tenant, name, said, impact, day in found:
+        assert day == at.date()
+        assert impact["shift_at"] == at.isoformat()
+        assert said in {record["pattern_description"] for record in shown.values()}
+        if tenant == "t3":
+            other = {"data": "index", "index": "data"}[name]
+            assert (
+                f"since the cleanup of {day} (2 resources of the tenant fell together: this one, STORAGE {other})"
+                in said
+            )
+            assert [e["kind"] for e in impact["evidence"]] == ["CLEANUP"]
+        else:
+            assert f"since {day} (nothing that the database knows of explains it)" in said
+            assert impact["evidence"] == []
+
+
 def test_scope(own):
     own.run(
         "INSERT INTO auth.tenant_profile_s"
