@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
@@ -199,8 +200,10 @@ def history(
         are read from the first row.
     outlook
         The resource's row of the growth analysis: ``forecast_7d`` … ``forecast_1y``, ``growth_per_day``,
-        ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent).
-        None draws the history alone.
+        ``regime_start``, ``pattern_breaks`` ([{"at", "change"}]), ``wape_30d`` (percent); ``method`` ('SQL' or
+        'ENGINE') if it is not SQL's, and ``engine``, what the growth engine recorded: ``origin``, ``issued_at``,
+        ``level``, ``quantiles`` (.05 .1 .25 .5 .75 .9 .95 by days ahead), ``runway`` (days from ``issued_at``) and
+        ``passed`` (days since). None draws the history alone.
     warning, critical
         Levels in percent of capacity, None where there is no such threshold.
     timezone
@@ -216,21 +219,32 @@ def history(
     now, last = times.iloc[-1], float(values[-1])
     known = measured["capacity"].dropna()
     capacity = float(known.iloc[-1]) if len(known) else None
-    trend = _trend(outlook, measured)
-    ahead = _ahead(outlook, now, last if trend is None else trend[3])
+    fan = _fan(outlook)
+    by_engine = outlook is not None and outlook.get("method") == "ENGINE"
+    trend = None if by_engine else _trend(outlook, measured)
+    begin = float(fan[1][0, 3]) if fan and by_engine else last
+    ahead = _ahead(outlook, now, begin if trend is None else trend[3])
     top = max([*values, *(value for _, value in ahead[1:])])
+    if (
+        fan
+    ):  # a band that leaves every scale would press the rest flat: it is cut, and its numbers are in words
+        top = max(top, min(float(fan[1][:, -1].max()), 2 * top))
     scale, shown_unit = units.binary_scale(float(values.max())) if unit == "bytes" else (1.0, unit)
 
     ax = _axes()
     ax.plot(times, values, color=BLUE, linewidth=1.3, marker="o" if len(values) < _FEW else "", markersize=3)
     levels = _draw_levels(ax, measured, top, warning, critical)
     breaks = _draw_breaks(ax, outlook, times.iloc[0], now)
+    if fan:
+        _draw_fan(ax, *fan)
     if trend is not None:
         ax.plot([_on(t) for t in trend[:2]], trend[2:], color=ORANGE, linewidth=2.2)
     if len(ahead) > 1:
         ax.plot([_on(t) for t, _ in ahead], [v for _, v in ahead], color=ORANGE, linestyle=(0, (4, 2.5)))
         ax.plot([_on(t) for t, _ in ahead[1:]], [v for _, v in ahead[1:]], "o", color=ORANGE, markersize=4.5)
         ax.axvline(now, color=MUTED, linewidth=0.7)
+    if "capacity" in levels:
+        _draw_passage(ax, outlook, levels["capacity"])
     ax.set_ylim(0, max([top, *levels.values()]) * 1.12 or 1.0)
     ax.margins(x=0.01)
     _time_axis(ax, timezone)
@@ -295,6 +309,53 @@ def _ahead(
         if not units.missing(outlook.get(column))
     ]
     return [(now, level), *points] if points else []
+
+
+def _fan(
+    outlook: pd.Series[Any] | None,
+) -> tuple[list[pd.Timestamp], npt.NDArray[np.float64]] | None:
+    """Times, and quantiles of shape (times, 7), of the growth engine's forecast from its present level on."""
+    engine = None if outlook is None else outlook.get("engine")
+    if not isinstance(engine, dict):
+        return None
+    origin = pd.Timestamp(engine["origin"])
+    by_days = sorted((int(days), found) for days, found in engine["quantiles"].items())
+    times = [origin, *(origin + pd.Timedelta(days=days) for days, _ in by_days)]
+    return times, np.array([[engine["level"]] * 7, *(found for _, found in by_days)], dtype=float)
+
+
+def _draw_fan(ax: Axes, times: list[pd.Timestamp], quantiles: npt.NDArray[np.float64]) -> None:
+    """The bands that hold 9 in 10 and half of what may come; straight between the horizons that were recorded."""
+    at = [_on(t) for t in times]
+    for low, alpha in ((0, 0.13), (2, 0.22)):
+        ax.fill_between(
+            at, quantiles[:, low], quantiles[:, -1 - low], color=ORANGE, alpha=alpha, linewidth=0, zorder=1
+        )
+
+
+def _passage(outlook: pd.Series[Any] | None) -> list[pd.Timestamp | None] | None:
+    """When the engine expects the capacity to be reached: by 1 in 10, as likely as not, 9 in 10; None without a day."""
+    engine = None if outlook is None else outlook.get("engine")
+    if not isinstance(engine, dict):
+        return None
+    runway = engine["runway"].get("capacity")
+    if runway is None or runway["p10"] is None:
+        return None
+    return [
+        None if runway[part] is None else engine["issued_at"] + pd.Timedelta(days=runway[part])
+        for part in ("p10", "p50", "p90")
+    ]
+
+
+def _draw_passage(ax: Axes, outlook: pd.Series[Any] | None, capacity: float) -> None:
+    """From the day of 1 in 10 to that of 9 in 10 along the capacity, the day in the middle marked."""
+    days = _passage(outlook)
+    if days is None or outlook is None:
+        return
+    last = days[2] or outlook["engine"]["issued_at"] + pd.Timedelta(days=365)
+    ax.plot([_on(days[0]), _on(last)], [capacity] * 2, color=INK, linewidth=4.5, alpha=0.35, zorder=3)
+    if days[1] is not None:
+        ax.plot([_on(days[1])], [capacity], "D", color=INK, markersize=5, zorder=4)
 
 
 def _draw_levels(
@@ -380,6 +441,27 @@ def _history_alt(
     error = None if outlook is None else outlook.get("wape_30d")
     if error is not None and not units.missing(error):
         text += f" Backtested error at 30 days: {units.percent(error)}."
+    return text + _fan_alt(unit, outlook)
+
+
+def _fan_alt(unit: str, outlook: pd.Series[Any] | None) -> str:
+    fan = _fan(outlook)
+    if fan is None or outlook is None:
+        return ""
+    engine = outlook["engine"]
+    said = ", ".join(
+        f"{units.quantity(row[0], unit)} to {units.quantity(row[-1], unit)} in {(at - fan[0][0]).days} days"
+        for at, row in zip(fan[0][1:], fan[1][1:], strict=True)
+    )
+    text = f" The engine's band of 9 in 10: {said}."
+    days = _passage(outlook)
+    if days is not None:
+        named = list(zip(("1 in 10", "even", "9 in 10"), days, strict=True))
+        told = [f"{word} by {day:%Y-%m-%d}" for word, day in named if day is not None]
+        late = [word for word, day in named if day is None]
+        told += [f"{' and '.join(late)} later than a year"] if late else []
+        of = f", by {engine['runway_of']}" if "runway_of" in engine else ""
+        text += f" Chances to be full{of}: {', '.join(told)}."
     return text
 
 
@@ -391,7 +473,9 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     ----------
     outlook
         One row a resource: ``resource_type``, ``resource_name``, ``tenant`` if any, ``time_to_capacity_days``
-        (NaN: not within the horizon or unknown), ``capacity`` (NaN unknown) and ``growth_per_day``.
+        (NaN: not within the horizon or unknown), ``capacity`` (NaN unknown) and ``growth_per_day``; ``method`` and
+        ``engine`` as in `history`: where the engine's forecast is the one shown, a line from its day of 1 in 10 to that
+        of 9 in 10, and the probability of a year where it expects none.
     horizon_days
         Where the bars end; a longer runway is said in words.
     top
@@ -409,6 +493,14 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     colours = [RED if d < 30 else AMBER if d < 90 else BLUE for d in shown["_days"].fillna(math.inf)]
     ax.barh(places, lengths, color=colours, height=0.58)
     for place, length, (_, row) in zip(places, lengths, shown.iterrows(), strict=True):
+        spread = _spread_of_days(row)
+        if spread is not None:
+            low, high = min(spread[0], horizon_days), horizon_days if spread[1] is None else spread[1]
+            ax.plot([low, high], [place] * 2, color=INK, linewidth=1.6, alpha=0.75, solid_capstyle="butt")
+            ax.plot([low], [place], "|", color=INK, markersize=7)
+            if spread[1] is not None:
+                ax.plot([high], [place], "|", color=INK, markersize=7)
+            length = max(length, float(high))
         ax.annotate(
             _runway_words(row, horizon_days),
             xy=(length, place),
@@ -421,7 +513,7 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     ax.set_yticks(places, [_name(row) for _, row in shown.iterrows()])
     ax.tick_params(axis="y", labelcolor=INK)
     ax.invert_yaxis()
-    ax.set_xlim(0, horizon_days * 1.18)
+    ax.set_xlim(0, horizon_days * 1.3)
     ax.set_xticks([mark for mark in (0, 30, 90, 180, 365) if mark <= horizon_days])
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", visible=True)
@@ -446,17 +538,44 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     return Plot(ax, text)
 
 
+def _spread_of_days(row: pd.Series[Any]) -> tuple[int, int | None] | None:
+    """Days of 1 in 10 and of 9 in 10 (None: more than a year) where the engine's runway is the one shown; else None."""
+    if row.get("method") != "ENGINE":
+        return None
+    runway = row["engine"]["runway"].get("capacity")
+    if runway is None or runway["p10"] is None:
+        return None
+    passed = int(row["engine"].get("passed", 0))
+    late = runway["p90"]
+    return max(0, int(runway["p10"]) - passed), None if late is None else max(0, int(late) - passed)
+
+
+def _by_a_year(row: pd.Series[Any]) -> str:
+    percent = round(100 * row["engine"]["runway"]["capacity"]["by"]["365"])
+    return "under 1 %" if percent < 1 else f"{percent} %"
+
+
 def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:
     """A runway in words: its days, 'not growing', 'capacity unknown', 'too little history'."""
     left = row["_days"]
     if not units.missing(left):
-        return units.days(left) if left <= horizon_days else f"more than {horizon_days} days"
+        said = units.days(left) if left <= horizon_days else f"more than {horizon_days} days"
+        spread = _spread_of_days(row)
+        if spread is None or left <= 0:
+            return said
+        return f"{said} ({spread[0]:,} to {'over 365' if spread[1] is None else f'{spread[1]:,}'})"
     if units.missing(row["capacity"]):
         return "capacity unknown"
+    if row.get("method") == "ENGINE":
+        return f"not within a year ({_by_a_year(row)})"
     growth = row.get("growth_per_day")
     if growth is None or units.missing(growth):
         return "too little history"
     return "not growing" if growth <= 0 else "not in sight"
+
+
+_OUTCOMES: Final = {"true": GREEN, "false": RED, "censored": MUTED, "open": AMBER}
+"""What followed an alert, in the order in which it is counted."""
 
 
 @_styled
@@ -468,14 +587,15 @@ def threshold_history(
     name: str,
     timezone: str = "UTC",
 ) -> Plot:
-    """Utilization of one resource against one threshold, with the episodes it would have raised.
+    """Utilization of one resource against one threshold, with the episodes and the alerts that it would have raised.
 
     Parameters
     ----------
     measured
         Columns ``measured_at`` (UTC) and ``utilization`` (percent of capacity), oldest first.
     episodes
-        Columns ``start``, ``end`` (NaT while it lasts) and ``outcome`` ('true', 'false', 'open').
+        Columns ``start``, ``end`` (NaT while it lasts) and ``outcome``: 'true', 'false', 'censored', 'open', or missing
+        where something held the alert back; ``raised_at`` where an alert came later than its episode.
     level
         The threshold in percent of capacity.
     name
@@ -489,17 +609,14 @@ def threshold_history(
     times, shares = drawn["measured_at"], drawn["utilization"].to_numpy(dtype=float)
     ax.plot(times, shares, color=BLUE, linewidth=1.2)
     ax.axhline(level, color=RED, linewidth=1.0, linestyle=(0, (5, 2)))
-    colours = {"true": GREEN, "false": RED, "open": AMBER}
     for episode in episodes.itertuples():
         end = times.iloc[-1] if units.missing(episode.end) else episode.end
-        ax.axvspan(
-            _on(episode.start),
-            _on(end),
-            color=colours[str(episode.outcome)],
-            alpha=0.22,
-            lw=0,
-        )
-        ax.plot([_on(episode.start)], [level], "v", color=colours[str(episode.outcome)], markersize=6)
+        held = units.missing(episode.outcome)
+        colour = FAINT if held else _OUTCOMES[str(episode.outcome).lower()]
+        ax.axvspan(_on(episode.start), _on(end), color=colour, alpha=0.6 if held else 0.22, lw=0)
+        if not held:
+            raised = getattr(episode, "raised_at", episode.start)
+            ax.plot([_on(raised)], [level], "v", color=colour, markersize=6)
     ax.set_ylim(0, max(105.0, float(shares.max()) * 1.08))
     ax.margins(x=0.01)
     _time_axis(ax, timezone)
@@ -512,24 +629,105 @@ def threshold_history(
             (float(shares[-1]), f"now {units.percent(shares[-1])}", BLUE),
         ],
     )
-    counted = {word: int((episodes["outcome"] == word).sum()) if len(episodes) else 0 for word in colours}
-    for place, (word, colour) in enumerate(reversed(colours.items())):
+    followed = episodes["outcome"].dropna().str.lower() if len(episodes) else pd.Series(dtype=str)
+    counted = {word: int((followed == word).sum()) for word in _OUTCOMES}
+    held_back = len(episodes) - len(followed)
+    shown = {word: n for word, n in counted.items() if n or word != "censored"}
+    right = 0
+    for word in reversed(shown):
         ax.annotate(
-            f"▼ {counted[word]} {word}",
+            f"▼ {shown[word]} {word}",
             xy=(1.0, 1.0),
             xycoords="axes fraction",
-            xytext=(-50 * place, 8),
+            xytext=(-right, 8),
             textcoords="offset points",
             ha="right",
-            color=colour,
+            color=_OUTCOMES[word],
             fontsize=8.5,
         )
+        right += 24 + 5 * len(word) + 5 * len(str(shown[word]))
     text = (
         f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} "
-        f"against a threshold of {units.number(level)} %. {len(episodes)} alert{'s' * (len(episodes) != 1)}: "
+        f"against a threshold of {units.number(level)} %. {len(followed)} alert{'s' * (len(followed) != 1)}: "
         f"{counted['true']} followed by what they warned of, {counted['false']} not, "
-        f"{counted['open']} still undecided."
+        f"{counted['open']} still undecided"
     )
+    if counted["censored"]:
+        text += (
+            f", {counted['censored']} never to be decided, since capacity was added or usage cut meanwhile"
+        )
+    if held_back:
+        text += f"; {held_back} more episode{'s' * (held_back != 1)} held back"
+    return Plot(ax, f"{text}.")
+
+
+@_styled
+def tradeoff(candidates: pd.DataFrame, *, present: int, proposed: int | None, name: str) -> Plot:
+    """Precision against recall of the policies that a threshold could have.
+
+    Parameters
+    ----------
+    candidates
+        One row a policy: ``precision`` and ``recall`` (percent; NaN under the minimum of cases) and ``pages_a_week``.
+    present, proposed
+        Their places in `candidates`; proposed None: the present one stays.
+    name
+        The threshold's name, as its owner wrote it.
+    """
+    title = units.plain(name)
+    known = candidates.reset_index(drop=True).dropna(subset=["precision", "recall"])
+    if known.empty:
+        return _empty(f"{title}: too few cases for the precision and recall of any candidate.")
+    ax = _axes(3.4)
+    spots = known.groupby(["recall", "precision"])["pages_a_week"].agg(["min", "size"]).reset_index()
+    ax.scatter(
+        spots["recall"],
+        spots["precision"],
+        s=22 + 10 * np.sqrt(spots["size"].to_numpy(dtype=float)),
+        color=BLUE,
+        alpha=0.45,
+        linewidths=0,
+        clip_on=False,
+        zorder=3,
+    )
+    marked = [(present, "now", RED)] + ([(proposed, "proposed", GREEN)] if proposed is not None else [])
+    said = []
+    for place, word, colour in marked:
+        if place not in known.index:
+            said.append(f"{word}: too few cases")
+            continue
+        row: pd.Series[Any] = known.loc[place]  # type: ignore[assignment]
+        recall, precision, pages = (float(v) for v in row[["recall", "precision", "pages_a_week"]])
+        ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.8}
+        ax.plot([recall], [precision], "o", color=colour, clip_on=False, zorder=4, **ring)
+        above = word == "proposed"
+        ax.annotate(
+            word,
+            xy=(recall, precision),
+            xytext=(9 if recall < 85 else -9, 9 if above else -9),
+            textcoords="offset points",
+            ha="left" if recall < 85 else "right",
+            va="bottom" if above else "top",
+            color=colour,
+            fontsize=9,
+            fontweight="bold",
+        )
+        said.append(
+            f"{word}: precision {units.percent(precision)}, recall {units.percent(recall)}, "
+            f"{units.number(pages, 2)} pages a week"
+        )
+    ax.set_xlim(0, 100)
+    ax.set_ylim(0, 104)
+    ax.xaxis.grid(True)
+    ax.set_xlabel("recall: % of reached levels that were announced in time")
+    ax.set_ylabel("precision: % of alerts that were true")
+    ax.set_title(title)
+    unknown = len(candidates) - len(known)
+    text = (
+        f"{title}: {len(known)} candidate policies by precision and recall. {'; '.join(said).capitalize()}."
+    )
+    if unknown:
+        text += f" {unknown} more have too few cases for both rates."
     return Plot(ax, text)
 
 

@@ -53,7 +53,7 @@ def forecast_accuracy(confidence: pd.Series[Any]) -> Criterion:
         how = "No resource has history enough for a backtest at 30 days."
         return Criterion("Forecast accuracy", units.DASH, "> 85 %", None, how)
     mean = float(known.mean())
-    how = f"Mean over {len(known)} resources of 100 minus the backtested error at 30 days."
+    how = f"Mean over {len(known)} resources of 100 minus the backtested error at 30 days, each by its better method."
     return Criterion("Forecast accuracy", units.percent(mean), "> 85 %", mean > ACCURACY, how)
 
 

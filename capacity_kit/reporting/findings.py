@@ -9,11 +9,14 @@ import pandas as pd
 from capacity_kit import units
 from capacity_kit.alerting.policy import Score
 from capacity_kit.reporting import criteria as guide
-from capacity_kit.reporting import tables
+from capacity_kit.reporting import methods, tables
 from capacity_kit.reporting.criteria import ACCURACY, FALSE_POSITIVES, WARNING_DAYS, Criterion
 from capacity_kit.reporting.rehearsal import Item
 from capacity_kit.reporting.result import Kpi, Mood, State
 from capacity_kit.reporting.tuning import Replayed
+
+BAND = (72.0, 88.0)
+"""Percent of what came that a band of 80 % may hold before a reader is told that it is too narrow or too wide."""
 
 
 class Finding(NamedTuple):
@@ -57,7 +60,12 @@ def _fate(row: tables.Row) -> str:
     name = tables.named(row)
     if units.missing(left):
         return f"{name} is {'critical' if row['status'] == 'CRITICAL' else 'about to become critical'}"
-    return f"{name} is full" if left <= 0 else f"{name} is full in {units.days(left)}"
+    if left <= 0:
+        return f"{name} is full"
+    if row["method"] != "ENGINE":
+        return f"{name} is full in {units.days(left)}"
+    within = methods.share(methods.probability(row["engine"], "capacity", WARNING_DAYS))
+    return f"{name} is as likely as not full in {units.days(left)} (within {WARNING_DAYS} days: {within})"
 
 
 def _others(count: int) -> str:
@@ -76,7 +84,13 @@ def shortest(outlook: pd.DataFrame) -> Kpi:
     first = known.iloc[int(known["time_to_capacity_days"].astype(float).argmin())]
     left = first["time_to_capacity_days"]
     mood: Mood = "bad" if left < 30 else "attention" if left < WARNING_DAYS else "good"
-    return Kpi("Shortest runway", "full now" if left <= 0 else units.days(left), mood, tables.named(first))
+    note = tables.named(first)
+    runway = first["engine"]["runway"]["capacity"] if first["method"] == "ENGINE" else None
+    if runway is not None and left > 0:
+        passed = first["engine"]["passed"]
+        late = "later than a year" if runway["p90"] is None else units.days(runway["p90"] - passed)
+        note += f"; 1 in 10: {units.days(runway['p10'] - passed)}, 9 in 10: {late}"
+    return Kpi("Shortest runway", "full now" if left <= 0 else units.days(left), mood, note)
 
 
 def _risk(outlook: pd.DataFrame) -> Kpi:
@@ -257,8 +271,10 @@ def criteria(
     ]
 
 
-def review(outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item]) -> Finding:
-    """The conclusion of a monthly review."""
+def review(
+    outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item], scores: pd.DataFrame
+) -> Finding:
+    """The conclusion of a monthly review; `scores` are those of `methods.scores`."""
     if outlook.empty:
         return Finding(
             "cannot be trusted", "Nothing has been measured yet, so there is nothing to review.", []
@@ -276,6 +292,7 @@ def review(outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item
             f"{len(found) - known} more cannot be judged yet",
         ),
         *(_card(by_name[name]) for name in ("Forecast accuracy", "Alert effectiveness", "Coverage")),
+        *_band(scores),
         Kpi("Maintenance due", str(due), "attention" if due else "good"),
     ]
     untrusted = _untrusted(outlook)
@@ -293,6 +310,22 @@ def review(outlook: pd.DataFrame, found: list[Criterion], maintenance: list[Item
         f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}; {met} of {known} criteria are met.",
         kpis,
     )
+
+
+def _band(scores: pd.DataFrame) -> list[Kpi]:
+    """The card of the engine's bands as issued; none without a forecast of its that has come due."""
+    engine = scores[(scores["method"] == "ENGINE") & (scores["horizon_days"] == 30)]
+    if engine.empty:
+        return []
+    held = float(engine["cover_80"].iloc[0])
+    low, high = BAND
+    said = (
+        "too sure of itself" if held < low else "wider than it need be" if held > high else "as it should be"
+    )
+    note = (
+        f"of {int(engine['forecasts'].iloc[0])} forecasts 30 days ahead lay in the engine's 80 % band: {said}"
+    )
+    return [Kpi("80 % band", units.percent(held), "good" if low <= held <= high else "attention", note)]
 
 
 def _card(criterion: Criterion) -> Kpi:

@@ -34,6 +34,13 @@ from capacity_kit.vault import connection
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the section being worked on."""
 
+Execute = Callable[
+    [NotebookNode, str, Mapping[str, Value], dict[str, str], int, Progress | None],
+    tuple[NotebookNode, Failure | None],
+]
+"""Runs a notebook: given it, its name, parameters, environment, seconds a cell may take, and whom to tell how far it
+is; gives its state at the end, and where it failed if it did. See `concluded`."""
+
 _ENGINE: Final = "capacity"
 _MARKERS: Final = frozenset({"papermill-error-cell-tag"})
 
@@ -67,6 +74,7 @@ def run(
     dsn: str | None = None,
     cell_timeout: int = 600,
     progress: Progress | None = None,
+    execute: Execute | None = None,
 ) -> Published:
     """Run a notebook with papermill and publish it to ``settings.site``.
 
@@ -84,6 +92,8 @@ def run(
         Seconds that a cell may take.
     progress : callable, optional
         Told before each cell.
+    execute : Execute, optional
+        How the notebook is run; by papermill in a kernel of its own when left out.
 
     Returns
     -------
@@ -126,7 +136,7 @@ def run(
         )
         environment = _environment(opened, settings, as_of)
         connection.keep_secret(opened.dsn.get_secret_value())
-    executed, failure = _execute(node, file.stem, values, environment, cell_timeout, progress)
+    executed, failure = (execute or _execute)(node, file.stem, values, environment, cell_timeout, progress)
     _blot(executed)
     result = _conclude(result, executed, failure and Failure(**_without(vars(failure))))
     return Published(_publish(settings.site, declared, executed, result, as_of), result)
@@ -289,14 +299,33 @@ def _execute(
             failure = f"{error.ename}: {error.evalue}"
         except Exception as error:  # noqa: BLE001 -- a kernel may die in any way; each is this report's failure
             failure = f"{type(error).__name__}: {_first_line(error)}"
-    executed = watch.notebook or copy.deepcopy(node)
+    executed, failed = concluded(watch.notebook or copy.deepcopy(node), name, watch.cell, failure)
+    if failed is None and progress:
+        progress(len(executed.cells), len(executed.cells), "")
+    return executed, failed
+
+
+def concluded(
+    executed: NotebookNode, name: str, cell: int, failure: str | None
+) -> tuple[NotebookNode, Failure | None]:
+    """A notebook as it is shown: whole, or up to the cell that failed, and then where and why.
+
+    Parameters
+    ----------
+    executed : NotebookNode
+        As far as it got.
+    name : str
+        What it is called.
+    cell : int
+        The cell that was worked on last.
+    failure : str, optional
+        What went wrong, where not an output says so.
+    """
     executed.cells = [c for c in executed.cells if not _MARKERS & set(c.metadata.get("tags", []))]
     stopped = next((i for i, c in enumerate(executed.cells) if _error(c)), None)
     if failure is None and stopped is None:
-        if progress:
-            progress(len(executed.cells), len(executed.cells), "")
         return executed, None
-    at = watch.cell if stopped is None else stopped
+    at = cell if stopped is None else stopped
     said = failure or _error(executed.cells[at]) or "the notebook failed"
     executed.cells = executed.cells[: at + 1]
     return executed, Failure(name, at + 1, _section(executed, at), units.plain(said, 600))

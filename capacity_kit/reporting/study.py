@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from capacity_kit import settings, units, vault
+from capacity_kit.reporting import methods
 from capacity_kit.reporting.result import Kpi, State, publish
 
 
@@ -79,7 +80,9 @@ class Study:
         -------
         DataFrame
             The columns of ``analyze_growth_patterns`` (percent, days, the resource's unit) and of the query
-            ``report_resources``; ``tenant`` is the tenant's name, ``resource`` the key of the resource's hub.
+            ``report_resources``; ``tenant`` is the tenant's name, ``resource`` the key of the resource's hub. Where the
+            growth engine has a forecast that did better in its backtest, it is in place of the database's own; see
+            `methods.headline`.
         """
         analysed = self.analyze(resource_type, days)
         if history_days is not None and history_days > days:
@@ -95,6 +98,8 @@ class Study:
             if c in kept or c not in analysed.columns or c in ("tenant", "is_simulated")
         ]
         both = analysed.drop(columns=["tenant", "is_simulated"]).merge(standing[new], on=kept, how="inner")
+        recorded = self.read("report_forecasts", resource_type=resource_type)
+        both = methods.headline(both, recorded, self.as_of)
         order = ["time_to_capacity_days", "time_to_critical_days", "utilization_percentage", "tenant", *kept]
         return both.sort_values(
             order, ascending=[True, True, False, True, True, True, True], ignore_index=True

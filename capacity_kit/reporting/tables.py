@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from capacity_kit import units
+from capacity_kit.reporting import methods
 
 if TYPE_CHECKING:
     from capacity_kit.reporting.criteria import Criterion
@@ -47,7 +48,7 @@ def standing(resources: pd.DataFrame, timezone: str) -> pd.DataFrame:
             "Used": lambda r: units.percent(r["utilization"]),
             "Peak, 30 days": lambda r: units.quantity(r["peak"], r["unit"]),
             "Status": lambda r: "stale" if r["is_stale"] else r["status"],
-            "Measured": lambda r: units.at(r["measured_at"], timezone),
+            "Measured": lambda r: units.at(r["measured_at"], timezone, clock=False),
         },
     )
 
@@ -70,6 +71,96 @@ def forecasts(outlook: pd.DataFrame) -> pd.DataFrame:
             "30 days": ahead("forecast_30d"),
             "90 days": ahead("forecast_90d"),
             "1 year": ahead("forecast_1y"),
+            "By": method,
+        },
+    )
+
+
+def method(row: Row) -> str:
+    """Whose forecast is shown: the database's or the engine's."""
+    return methods.NAMES[row["method"]]
+
+
+def bands(outlook: pd.DataFrame) -> pd.DataFrame:
+    """Between which amounts the engine expects usage with a probability of 80 %, 7, 30, 90 and 365 days ahead."""
+
+    def between(days: int) -> Callable[[Row], str]:
+        def said(row: Row) -> str:
+            found = methods.band(row["engine"], days)
+            return f"{_amount(found[1], row['unit'])} – {_amount(found[5], row['unit'])}"
+
+        return said
+
+    return _words(
+        outlook[outlook["engine"].notna()],
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Now": lambda r: units.quantity(r["current_usage"], r["unit"]),
+            "7 days": between(7),
+            "30 days": between(30),
+            "90 days": between(90),
+            "1 year": between(365),
+            "Headline by": method,
+        },
+    )
+
+
+def odds(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """When the engine expects a level to be reached, and how probable that is: a row a resource and level.
+
+    Only where a year makes it at least 1 % probable; the soonest first.
+    """
+    rows = [
+        (row, level, methods.probability(row["engine"], level, 365))
+        for _, row in outlook.iterrows()
+        for level in ("critical", "capacity")
+    ]
+    likely = [(row, level) for row, level, by_year in rows if by_year >= LEAST_ODDS]
+
+    def soonness(entry: tuple[Row, str]) -> tuple[float, ...]:
+        row, level = entry
+        runway = row["engine"]["runway"][level]
+        late = [float("inf") if runway[p] is None else runway[p] for p in ("p50", "p10")]
+        return (*late, -methods.probability(row["engine"], level, 365))
+
+    def said(row: Row, level: str) -> tuple[str, ...]:
+        engine = row["engine"]
+        amount = units.quantity(engine["runway"][level]["level"], row["unit"])
+        dates = [methods.date(engine, level, part) for part in ("p10", "p50", "p90")]
+        return (
+            units.plain(row["tenant"]),
+            resource(row),
+            f"{level} {amount}{', by the maximum of a day' if 'runway_of' in engine else ''}",
+            *("reached" if d == engine["issued_at"] else units.at(d, timezone, clock=False) for d in dates),
+            *(methods.share(methods.probability(engine, level, days)) for days in methods.BY),
+        )
+
+    names = ["Tenant", "Resource", "Level", "1 in 10 by", "Even by", "9 in 10 by"]
+    names += [f"Within {d} days" if d < 365 else "Within a year" for d in methods.BY]
+    found = [said(*entry) for entry in sorted(likely, key=soonness)]
+    return pd.DataFrame(found, columns=names, dtype=object)
+
+
+LEAST_ODDS = 0.01
+"""Probability within a year from which on a level is worth a row."""
+
+
+def explained(outlook: pd.DataFrame) -> pd.DataFrame:
+    """The engine's sentence on each forecast, and whether to lean on it; if not, why."""
+
+    def said(row: Row) -> str:
+        own = row["engine"]["why"].partition(methods.DOUBT)[0].rstrip(".")
+        doubt = methods.doubts(row["engine"])
+        return f"{own}{methods.DOUBT}{doubt}." if doubt else f"{own}."
+
+    return _words(
+        outlook[outlook["engine"].notna()],
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Lean on it": lambda r: "with care" if methods.doubts(r["engine"]) else "yes",
+            "What drives it": said,
         },
     )
 
@@ -89,6 +180,7 @@ def runways(outlook: pd.DataFrame) -> pd.DataFrame:
                 r["time_to_critical_days"], r["utilization_percentage"], r["critical"]
             ),
             "To capacity": lambda r: until(r["time_to_capacity_days"], r["utilization_percentage"], 100.0),
+            "By": method,
             "Note": lambda r: "" if units.missing(r["reason"]) else str(r["reason"]),
         },
     )
@@ -120,7 +212,7 @@ def action(row: Row) -> str:
 
 
 def trust(outlook: pd.DataFrame) -> pd.DataFrame:
-    """How far each forecast rests on good data: quality of the measurements, and errors of the backtest."""
+    """How far each forecast rests on good measurements."""
     return _words(
         outlook,
         {
@@ -130,10 +222,65 @@ def trust(outlook: pd.DataFrame) -> pd.DataFrame:
             "Complete": lambda r: units.percent(r["completeness"]),
             "Longest gap": lambda r: span(r["longest_gap"]),
             "Quality": lambda r: units.percent(r["quality"]),
+        },
+    )
+
+
+def backtests(outlook: pd.DataFrame) -> pd.DataFrame:
+    """The backtested errors of the forecasts shown, and how the two methods compare 30 days ahead."""
+
+    def off(accuracy: float) -> str:
+        return units.DASH if units.missing(accuracy) else units.percent(100 - accuracy)
+
+    def held(row: Row) -> str:
+        return methods.share((row["engine"] or {}).get("coverage_30d") or float("nan"))
+
+    return _words(
+        outlook,
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "By": method,
             "Backtests": lambda r: units.number(r["backtest_origins"]),
-            "Error 7 d": lambda r: units.percent(r["wape_7d"]),
-            "Error 30 d": lambda r: units.percent(r["wape_30d"]),
-            "Error 90 d": lambda r: units.percent(r["wape_90d"]),
+            "7 days": lambda r: units.percent(r["wape_7d"]),
+            "30 days": lambda r: units.percent(r["wape_30d"]),
+            "90 days": lambda r: units.percent(r["wape_90d"]),
+            "Database, 30 days": lambda r: off(r["sql_confidence"]),
+            "Engine, 30 days": lambda r: off(r["engine_confidence"]),
+            "80 % band held": held,
+        },
+    )
+
+
+def scores(found: pd.DataFrame) -> pd.DataFrame:
+    """How the methods did as issued: `methods.scores` in words."""
+    names = methods.NAMES | {"better": "the better of the two"}
+    return _words(
+        found,
+        {
+            "Ahead": lambda r: f"{r['horizon_days']} days",
+            "By": lambda r: names[r["method"]],
+            "Forecasts": lambda r: units.number(r["forecasts"], 7),
+            "Error": lambda r: units.percent(r["error"]),
+            "Loss": lambda r: units.percent(r["loss"]),
+            "50 % band held": lambda r: units.percent(r["cover_50"]),
+            "80 % band held": lambda r: units.percent(r["cover_80"]),
+            "90 % band held": lambda r: units.percent(r["cover_90"]),
+        },
+    )
+
+
+def decisions(found: pd.DataFrame) -> pd.DataFrame:
+    """How the methods announced critical levels: `methods.decisions` in words."""
+    return _words(
+        found,
+        {
+            "By": lambda r: methods.NAMES[r["method"]],
+            "Forecasts": lambda r: units.number(r["forecasts"], 7),
+            "Level reached": lambda r: units.number(r["reached"], 7),
+            "Announced of these": lambda r: units.number(r["announced"], 7),
+            "Announced in vain": lambda r: units.number(r["false"], 7),
+            "Brier score": lambda r: f"{r['brier']:.3f}",
         },
     )
 
@@ -295,7 +442,12 @@ def error_sentence(row: Row) -> str:
     ]
     if not known:
         return "The history is too short for a backtest of these forecasts."
-    return f"Forecasts like this one were off by {', '.join(known)} on average."
+    said = f"Forecasts like this one were off by {', '.join(known)} on average."
+    doubt = methods.doubts(row["engine"]) if row["method"] == "ENGINE" else ""
+    if doubt:
+        return f"{said} Do not lean on it: {doubt}."
+    apart = methods.apart(row)
+    return f"{said} {apart}" if apart else said
 
 
 _EXPECTED = {"_h": (4, 4), "forecast_s": (35, 10), "utilization_s": (40, 10)}

@@ -8,7 +8,8 @@ SELECT m.measurements, m.imported, m.simulated,
        (SELECT count(*) FROM capacity_planning.growth_pattern_s p
         WHERE p.load_end_date IS NULL AND p.pattern_confidence > 80 AND (:scope = 'ALL' OR capacity_ops.tenant_key(p.tenant_hk) = :scope)) AS sure_patterns,
        (SELECT count(*) FROM capacity_planning.growth_pattern_s p
-        WHERE p.load_end_date IS NULL AND (:scope = 'ALL' OR capacity_ops.tenant_key(p.tenant_hk) = :scope)) AS patterns,
+        WHERE p.load_end_date IS NULL AND p.pattern_confidence IS NOT NULL
+          AND (:scope = 'ALL' OR capacity_ops.tenant_key(p.tenant_hk) = :scope)) AS patterns,
        (SELECT avg(t.average_resolution_time_minutes) FROM capacity_planning.capacity_threshold_s t
         WHERE t.load_end_date IS NULL AND (:scope = 'ALL' OR capacity_ops.tenant_key(t.tenant_hk) = :scope)) AS response_minutes,
        v.thresholds_made, v.thresholds_changed
