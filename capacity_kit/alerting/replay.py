@@ -50,13 +50,14 @@ COUNTED: Final = (
     "false",
     "censored",
     "open",
-    "known_false",
+    "lead_minutes",
+    "working_minutes",
     "escalations",
     "at_night",
     "reached",
     "announced",
 )
-"""What is counted for each pair and span of time: by when it began, but known_false by when that was known."""
+"""What is counted for each pair and span of time, by when it began; the minutes are true alerts' lead time, in sum."""
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ class Replayed:
     ----------
     scores : DataFrame
         One row a policy, in their order: ``resources``, the counts, the rates in percent (NaN under the minimum),
-        ``lead_hours`` and ``lead_working_hours`` (medians over true alerts), ``pages`` (alerts and escalations;
+        ``lead_hours`` and ``lead_working_hours`` (means over true alerts), ``pages`` (alerts and escalations;
         those of one evaluation are one page), ``pages_a_week``, ``night_pages``.
     pairs : ndarray of int, shape (pairs, 2)
         Indices of policy and resource.
@@ -406,15 +407,12 @@ def replay(
     else:
         chosen = np.unique(np.asarray(pairs, dtype=np.int64).reshape(-1, 2), axis=0)
     counts = {name: np.zeros((len(chosen), asked.cuts.size + 1), dtype=np.int32) for name in COUNTED}
-    gathered: dict[str, list[Any]] = {
-        name: [] for name in ("alert", "escalation", "leads", "episodes", "reached")
-    }
+    gathered: dict[str, list[Any]] = {name: [] for name in ("alert", "escalation", "episodes", "reached")}
     for ids, done in _worked(_blocks(fleet, chosen, asked), workers):
         for name in COUNTED:
             counts[name][ids] = done.counts[name]
         gathered["alert"].append(done.alert_pages)
         gathered["escalation"].append(done.escalation_pages)
-        gathered["leads"].append(done.leads)
         gathered["episodes"].append(done.episodes)
         gathered["reached"].append(done.reached)
     scores = _scores(fleet, asked, chosen, counts, gathered, minimum)
@@ -447,7 +445,6 @@ class _Done:
     counts: dict[str, Smalls]
     alert_pages: Ints
     escalation_pages: Ints
-    leads: Floats
     episodes: pd.DataFrame
     reached: pd.DataFrame
 
@@ -583,12 +580,11 @@ class _Replay:
         self.global_policy[pairs[:, 0]] = pairs[:, 2]
         self.newest = self._newest()
         self.spans = asked.cuts.size + 1
-        self.counts = {name: np.zeros(len(pairs) * self.spans, dtype=np.int64) for name in COUNTED}
+        self.counts = {name: np.zeros(len(pairs) * self.spans) for name in COUNTED}
         self.pages: dict[str, list[Ints]] = {
             "alert": [np.zeros(0, np.int64)],
             "escalation": [np.zeros(0, np.int64)],
         }
-        self.leads: list[Floats] = [np.zeros((3, 0))]
         self.episodes: list[pd.DataFrame] = []
         self.reached: list[pd.DataFrame] = []
         self.next_reach: dict[float, Ints] = {}
@@ -680,10 +676,10 @@ class _Replay:
                     opened.add(n, row, start, end, peak)
         opened.follow()
 
-    def count(self, name: str, slot: Ints, at: Ints) -> None:
+    def count(self, name: str, slot: Ints, at: Ints, weight: Floats | None = None) -> None:
         """Count what happened to pairs at times (microseconds)."""
         span = np.searchsorted(self.asked.cuts, at, side="right") if self.asked.cuts.size else 0
-        self.counts[name] += np.bincount(slot * self.spans + span, minlength=self.counts[name].size)
+        self.counts[name] += np.bincount(slot * self.spans + span, weight, self.counts[name].size)
 
     # What followed -----------------------------------------------------------------------------------------------
 
@@ -718,7 +714,8 @@ class _Replay:
     def done(self, start: int) -> _Done:
         """The counts, as they are sent back."""
         wide = {
-            name: counted.reshape(-1, self.spans).astype(np.int32) for name, counted in self.counts.items()
+            name: np.rint(counted).reshape(-1, self.spans).astype(np.int32)
+            for name, counted in self.counts.items()
         }
         episodes, reached = _joined(self.episodes, _EPISODES), _joined(self.reached, _REACHED)
         episodes["resource"] += start
@@ -727,7 +724,6 @@ class _Replay:
             wide,
             np.unique(np.concatenate(self.pages["alert"])),
             np.unique(np.concatenate(self.pages["escalation"])),
-            np.concatenate(self.leads, axis=1),
             episodes,
             reached,
         )
@@ -804,18 +800,17 @@ class _Opened:
         until = np.where(once[p], at.size, end[told])
         raised_at = at[when]
         block.count("alerts", s, raised_at)
-        outcome, decided_at, reached_at = self._judged(p, r, when)
+        outcome, reached_at = self._judged(p, r, when)
         for n, name in enumerate(("true", "false", "censored", "open")):
             this = outcome == n
             block.count(name, s[this], raised_at[this])
-        false = outcome == 1
-        block.count("known_false", s[false], decided_at[false])
         hours = block.fleet.hours_of[r]
         dark = self.night[hours, when]
         block.count("at_night", s[dark], raised_at[dark])
         block.pages["alert"].append(np.unique(self._page(p, when)))
         escalations = self._escalate(p, r, when, until)
-        self._lead(p[outcome == 0], r[outcome == 0], raised_at[outcome == 0], reached_at[outcome == 0])
+        true = outcome == 0
+        self._lead(p[true], r[true], raised_at[true], reached_at[true])
         self._announce(chosen, p, r, raised_at)
         if asked.detail:
             assert peak is not None
@@ -942,8 +937,8 @@ class _Opened:
             block.pages["escalation"].append(np.unique(self._page(policy[alive], now)))
         return reached
 
-    def _judged(self, policy: Ints, row: Ints, when: Ints) -> tuple[Ints, Ints, Ints]:
-        """Outcome (an index of `OUTCOMES`), when it was known, and when what was warned of came (NEVER: did not)."""
+    def _judged(self, policy: Ints, row: Ints, when: Ints) -> tuple[Ints, Ints]:
+        """Outcome (an index of `OUTCOMES`), and when what was warned of came (NEVER: it did not, or too late)."""
         block, fleet, as_of = self.block, self.block.fleet, self.block.asked.as_of
         raised_at, end_of = self.at[when], fleet.first[row + 1]
         newest = block.newest[row, self.considered[when]].astype(np.int64)
@@ -970,26 +965,20 @@ class _Opened:
         censored = ~true & ((hand_at <= np.minimum(end, as_of)) | ((next_at > end) & (end < as_of)))
         false = ~true & ~censored & (end < as_of)
         outcome = np.where(true, 0, np.where(~judged, 3, np.where(censored, 2, np.where(false, 1, 3))))
-        decided = np.select(
-            [outcome == 0, outcome == 2, outcome == 1], [reached_at, np.minimum(hand_at, end), end], NEVER
-        )
-        return outcome, decided, np.where(outcome == 0, reached_at, NEVER)
+        return outcome, np.where(true, reached_at, NEVER)
 
     def _lead(self, policy: Ints, row: Ints, raised_at: Ints, reached_at: Ints) -> None:
-        """Keep the lead times of true alerts: policy, hours, working hours."""
-        fleet = self.block.fleet
+        """Add up the lead times of true alerts, in all and within business hours."""
+        block, fleet = self.block, self.block.fleet
         worked = np.zeros(policy.size)
         hours = fleet.hours_of[row]
         for n in np.unique(hours):
             mine = hours == n
             at, clock = fleet.working[n]
             worked[mine] = np.interp(reached_at[mine], at, clock) - np.interp(raised_at[mine], at, clock)
-        said = (
-            self.block.global_policy[policy].astype(float),
-            (reached_at - raised_at) / HOUR,
-            worked / HOUR,
-        )
-        self.block.leads.append(np.array(said))
+        slot = block.slot[policy, row]
+        block.count("lead_minutes", slot, raised_at, (reached_at - raised_at) / MINUTE)
+        block.count("working_minutes", slot, raised_at, worked / MINUTE)
 
     def _announce(self, chosen: Ints, policy: Ints, row: Ints, raised_at: Ints) -> None:
         """Count the reaches of what these policies warn of, and those that an alert announced."""
@@ -1098,15 +1087,12 @@ def _scores(
     scored = scored.astype(dict.fromkeys(("precision", "recall", "false_positive_rate"), float))
     scored.insert(0, "resources", np.bincount(pairs[:, 0], minlength=many))
     scored.insert(1, "episodes", total["episodes"])
-    leads = np.concatenate([*gathered["leads"], np.zeros((3, 0))], axis=1)
-    medians = (
-        pd.DataFrame(leads.T, columns=["policy", "lead_hours", "lead_working_hours"])
-        .groupby("policy")
-        .median()
-    )
-    scored = scored.join(medians.reindex(range(many)))
     weeks = (fleet.evaluated_at[-1] - fleet.evaluated_at[0]) / (7 * DAY)
+    with np.errstate(invalid="ignore"):
+        lead, working = (total[name] / 60 / total["true"] for name in ("lead_minutes", "working_minutes"))
     return scored.assign(
+        lead_hours=lead,
+        lead_working_hours=working,
         escalations=total["escalations"],
         pages=pages,
         pages_a_week=pages / weeks if weeks else np.nan,

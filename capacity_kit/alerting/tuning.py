@@ -1,0 +1,458 @@
+"""Proposals for thresholds: the cheapest policy under stated costs, chosen on the past and judged on what followed.
+
+A policy that fits the past best flatters itself. So the choice is made again and again as it would have been made
+then, on expanding windows of the past, and what it cost is counted on the time that followed. Between what a choice
+is made on and what it is judged on lies the horizon, so that no verdict is used before it was known [1]_.
+
+Nothing here changes a threshold. What is proposed is for a person to apply.
+
+References
+----------
+.. [1] López de Prado (2018), Advances in Financial Machine Learning, chapter 7: purging and embargo.
+.. [2] Rubin (1981), The Bayesian bootstrap, Annals of Statistics 9.
+.. [3] Jeffreys' prior of a Poisson mean: Gelman et al. (2013), Bayesian Data Analysis, section 2.8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from capacity_kit import units
+from capacity_kit.alerting import policy as rules
+from capacity_kit.alerting.policy import DAY, Policy, Score
+from capacity_kit.alerting.replay import Fleet, Replayed, replay
+from capacity_kit.errors import CapacityError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WEEK: Final = 7 * DAY
+DRAWS: Final = 4000
+LEARNING_WEEKS: Final = 2
+"""Weeks with known verdicts that the first choice needs at least."""
+SHIFTS: Final = (0.0, 2.0, -2.0, 5.0, -5.0, 8.0, -8.0, 12.0, -12.0)
+"""Percentage points by which candidates move a level, nearest first."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What goes wrong costs, in hours of work.
+
+    Attributes
+    ----------
+    missed : float
+        A level that was reached without an alert in time. The default is a working day: what an unplanned extension
+        or cleanup takes, with what stood still meanwhile.
+    false : float
+        An alert that nothing followed. The default is half an hour: the response time that the guide aims at.
+    night_page : float
+        An alert or an escalation at night, on top of what it costs by day; one for each resource. The default is
+        two hours: the sleep, and the morning after.
+    """
+
+    missed: float = 8.0
+    false: float = 0.5
+    night_page: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("missed", "false", "night_page"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise CapacityError(f"The cost of {name} must be 0 or more, not {value}")
+
+    def explained(self) -> str:
+        """The costs in words, for whoever is shown a proposal."""
+        return (
+            f"Costs, in hours of work: {self.missed:g} for a level that was reached without an alert in time, "
+            f"{self.false:g} for a false alert, {self.night_page:g} more for each page at night."
+        )
+
+    def of(self, counts: Mapping[str, Any]) -> Any:
+        """Hours of work that counts of a replay cost."""
+        missed = counts["reached"] - counts["announced"]
+        return self.missed * missed + self.false * counts["false"] + self.night_page * counts["at_night"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold to be tuned.
+
+    Attributes
+    ----------
+    key : str
+        What its proposal is found by.
+    present : Policy
+    resources : tuple of int
+        Whom it watches: indices of the fleet.
+    candidates : tuple of Policy
+        What may be proposed, nearest to the present first; `candidates_of` the present unless given.
+    """
+
+    key: str
+    present: Policy
+    resources: tuple[int, ...]
+    candidates: tuple[Policy, ...] = ()
+
+
+class Proposal(NamedTuple):
+    """What to do about a threshold, or about all together.
+
+    Attributes
+    ----------
+    key : str
+        The threshold's, or ALL.
+    each : dict from str to Policy
+        What is proposed, by threshold; empty: keep the present.
+    reason : str
+        Why, in a sentence.
+    cost_present, cost_proposed : float
+        Hours of work on the time judged: of the present policy, and of what would have been chosen before it.
+    saved, low, high : float
+        Their difference, and its interval.
+    confidence : float
+        Of the interval.
+    events : int
+        In how many missed reaches, false alerts and night pages the two differ: what the interval rests on.
+    judged_days : float
+        How much time was judged; 0: there was too little.
+    recommendation : str or None
+        The guide's, by the rates of the present policy.
+    score : Score
+        Of the present policy, over all of the history.
+    candidates : DataFrame
+        Each candidate over all of the history: ``policy`` (Policy), the counts, ``precision``, ``recall``,
+        ``false_positive_rate``, ``lead_hours``, ``lead_working_hours``, ``cost`` (hours, on the time with known
+        verdicts), ``is_present``, ``is_proposed``.
+    """
+
+    key: str
+    each: dict[str, Policy]
+    reason: str
+    cost_present: float
+    cost_proposed: float
+    saved: float
+    low: float
+    high: float
+    confidence: float
+    events: int
+    judged_days: float
+    recommendation: str | None
+    score: Score
+    candidates: pd.DataFrame
+
+    @property
+    def proposed(self) -> Policy | None:
+        """What is proposed for a single threshold; None: keep the present, or it is about several."""
+        return next(iter(self.each.values())) if len(self.each) == 1 else None
+
+
+_JUDGED: Final = ("alerts", "false", "at_night", "reached", "announced")
+_COLUMNS: Final = {
+    "margin": "recovery_margin",
+    "probability": "threshold_probability",
+    "business_hours_only": "business_hours_only",
+    "suppression_minutes": "suppression_duration_minutes",
+}
+
+
+def changes(present: Policy, proposed: Policy) -> dict[str, tuple[Any, Any]]:
+    """What a proposal changes, by column of the threshold: from what to what.
+
+    A change of the suppression switches it on or off as well.
+    """
+    level = "threshold_percentage" if present.condition == "LEVEL" else "threshold_value"
+    found = {
+        column: (getattr(present, name), getattr(proposed, name))
+        for name, column in {"level": level, **_COLUMNS}.items()
+        if getattr(present, name) != getattr(proposed, name)
+    }
+    if "suppression_duration_minutes" in found and (
+        bool(present.suppression_minutes) != bool(proposed.suppression_minutes)
+    ):
+        found["suppression_enabled"] = (bool(present.suppression_minutes), bool(proposed.suppression_minutes))
+    return found
+
+
+def candidates_of(present: Policy) -> tuple[Policy, ...]:
+    """Policies about the present one, which comes first: levels, suppression, hours and margin.
+
+    Always as many in the same order for thresholds of one condition, so that they can be moved together. A level
+    that would leave its room (between 0 and what it warns of) stays.
+    """
+    return tuple(
+        replace(moved, suppression_minutes=suppression, business_hours_only=hours, margin=margin)
+        for moved in _moved(present)
+        for suppression in (present.suppression_minutes, max(240, present.suppression_minutes))
+        for hours in (present.business_hours_only, True)
+        for margin in (present.margin, max(5.0, present.margin))
+    )
+
+
+def _moved(present: Policy) -> list[Policy]:
+    if present.condition == "ABSENCE":
+        return [replace(present, level=present.level * factor) for factor in (1, 2, 4, 8)]
+    if present.condition == "RUNWAY":
+        likely = [present.probability, *(p for p in (90, 50, 10) if p != present.probability)]
+        return [
+            replace(present, level=max(1.0, round(present.level * factor)), probability=p)
+            for factor in (1, 0.75, 1.5, 0.5, 2)
+            for p in likely
+        ]
+    way = 1 if present.rises else -1
+    moved = [present.level + way * shift for shift in SHIFTS]
+    top = present.target if present.rises else np.inf
+    return [replace(present, level=level if 0 < level < top else present.level) for level in moved]
+
+
+def propose(
+    fleet: Fleet,
+    thresholds: Sequence[Threshold],
+    costs: Costs = Costs(),
+    *,
+    together: bool = False,
+    folds: int = 4,
+    minimum: int = 5,
+    confidence: float = 0.9,
+    seed: int = 0,
+    horizon_days: float = 30,
+    lead_hours: float = 24,
+    workers: int = 1,
+) -> list[Proposal]:
+    """Propose the cheapest candidate of each threshold, where there is evidence enough that it saves anything.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    thresholds : sequence of Threshold
+    costs : Costs
+    together : bool
+        One proposal for all: the n-th candidates of all of them are compared as one. All need as many.
+    folds : int
+        How often the choice is made anew on the way through the time that is judged.
+    minimum : int
+        Fewest events in which a proposal must differ, and fewest cases for a rate.
+    confidence : float
+        Of the interval of what is saved.
+    seed : int
+        Of its draws.
+    horizon_days, lead_hours, workers
+        See `replay`.
+
+    Raises
+    ------
+    CapacityError
+        When there is nothing to tune, or candidates do not fit together.
+    """
+    if not thresholds:
+        raise CapacityError("There is no threshold to tune")
+    if folds < 1 or not 0 < confidence < 1:
+        raise CapacityError("Tuning needs at least one fold, and a confidence between 0 and 1")
+    offered = [_offered(threshold) for threshold in thresholds]
+    if together and len({len(policies) for policies in offered}) > 1:
+        raise CapacityError("Thresholds that are tuned together must have as many candidates each")
+    policies = list(dict.fromkeys(p for some in offered for p in some))
+    number = {p: n for n, p in enumerate(policies)}
+    pairs = [
+        (number[p], r) for t, some in zip(thresholds, offered, strict=True) for p in some for r in t.resources
+    ]
+    begin, end = int(fleet.evaluated_at[0]), int(fleet.evaluated_at[-1])
+    horizon = max((p.horizon(horizon_days) for p in policies), default=0)
+    # Weeks that end where the last verdict is known.
+    cuts = np.arange(end - horizon, begin, -WEEK, dtype=np.int64)[::-1]
+    if not pairs:
+        raise CapacityError("No threshold to tune watches a resource of the fleet")
+    replayed = replay(
+        fleet,
+        policies,
+        pairs,
+        horizon_days=horizon_days,
+        lead_hours=lead_hours,
+        minimum=minimum,
+        cuts=cuts,
+        workers=workers,
+    )
+    place = {(int(p), int(r)): n for n, (p, r) in enumerate(replayed.pairs)}
+    groups = [list(range(len(thresholds)))] if together else [[n] for n in range(len(thresholds))]
+    tuner = _Tuner(replayed, costs, folds, minimum, confidence, seed, horizon)
+    found = []
+    for group in groups:
+        # Shape (candidates, units): the pairs of each candidate, the same resources in the same order.
+        ids = np.array(
+            [
+                [place[number[offered[n][c]], r] for n in group for r in thresholds[n].resources]
+                for c in range(len(offered[group[0]]))
+            ],
+            dtype=np.int64,
+        ).reshape(len(offered[group[0]]), -1)
+        key = "ALL" if together else thresholds[group[0]].key
+        found.append(tuner.propose(key, [thresholds[n].key for n in group], [offered[n] for n in group], ids))
+    return found
+
+
+def _offered(threshold: Threshold) -> tuple[Policy, ...]:
+    given = threshold.candidates or candidates_of(threshold.present)
+    return given if given[0] == threshold.present else (threshold.present, *given)
+
+
+@dataclass(frozen=True)
+class _Tuner:
+    """What all proposals share."""
+
+    replayed: Replayed
+    costs: Costs
+    folds: int
+    minimum: int
+    confidence: float
+    seed: int
+    horizon: int
+
+    def propose(self, key: str, keys: list[str], offered: list[tuple[Policy, ...]], ids: Ints) -> Proposal:
+        """One proposal: `ids` are pairs, shape (candidates, units)."""
+        # The last span has no verdicts yet; the first one is what is left of a week.
+        known = {name: self.replayed.counts[name][ids, :-1].astype(float) for name in _JUDGED}
+        totals = {
+            name: counted.sum(axis=1)[ids].sum(axis=1) for name, counted in self.replayed.counts.items()
+        }
+        cost = self.costs.of(known)  # candidates, units, weeks
+        score = rules.rated({name: int(total[0]) for name, total in totals.items()}, self.minimum)
+        guide = rules.recommendation(score.false_positive_rate, score.recall)
+        edges = self._edges(cost.shape[2])
+        best = _cheapest(cost)
+        judged = _Judged(0.0, 0.0, 0.0, 0.0, 0.0, 0)
+        if edges:
+            judged = self._judge(cost, known, edges)
+        reason = self._reason(best, judged, bool(edges), score)
+        is_proposed = not reason
+        shown = self._candidates(totals, cost, offered[0], best if is_proposed else None)
+        if is_proposed:
+            reason = (
+                f"It would have saved {units.number(judged.saved)} hours of work"
+                f" ({units.number(judged.low)} to {units.number(judged.high)}) in the time it was judged on."
+            )
+        each = {k: some[best] for k, some in zip(keys, offered, strict=True)} if is_proposed else {}
+        days = (edges[-1] - edges[0]) * WEEK / DAY if edges else 0.0
+        return Proposal(
+            key,
+            each,
+            reason,
+            judged.present,
+            judged.chosen,
+            judged.saved,
+            judged.low,
+            judged.high,
+            self.confidence,
+            judged.events,
+            days,
+            guide,
+            score,
+            shown,
+        )
+
+    def _edges(self, weeks: int) -> list[int]:
+        """Weeks at which the choice is made anew, and where the last judged one ends; empty: too little history."""
+        if weeks <= self._first():
+            return []
+        first = max(self._first(), weeks // (self.folds + 1))
+        return sorted({round(edge) for edge in np.linspace(first, weeks, self.folds + 1)})
+
+    def _first(self) -> int:
+        """Weeks until the first choice: what it is made on, and the horizon after that."""
+        return math.ceil(self.horizon / WEEK) + LEARNING_WEEKS
+
+    def _judge(self, cost: Floats, counts: Mapping[str, Floats], edges: list[int]) -> _Judged:
+        """What choices made before would have cost afterwards, beside the present policy."""
+        embargo = math.ceil(self.horizon / WEEK)
+        differences, present, chosen_cost, events = [np.zeros(0)], 0.0, 0.0, 0
+        quieter = False
+        for start, end in pairwise(edges):
+            chosen = _cheapest(cost[..., : start - embargo])
+            then = slice(start, end)
+            present += float(cost[0, :, then].sum())
+            chosen_cost += float(cost[chosen, :, then].sum())
+            difference = (cost[0, :, then] - cost[chosen, :, then]).ravel()
+            differences.append(difference[difference != 0])
+            missed = counts["reached"] - counts["announced"]
+            for counted in (missed, counts["false"], counts["at_night"]):
+                events += int(np.abs(counted[0, :, then] - counted[chosen, :, then]).sum())
+            alerts = counts["alerts"][:, :, then].sum(axis=(1, 2))
+            quieter |= bool(alerts[chosen] < alerts[0])
+        units_ = np.concatenate(differences)
+        rng = np.random.default_rng(self.seed)
+        # Each resource and week weighs by chance [2]_. A policy that says less is charged with half a reach that it may
+        # miss and none of these weeks could show [3]_.
+        drawn = np.zeros(DRAWS)
+        for start in range(0, units_.size, 1000):
+            some = units_[start : start + 1000]
+            drawn += rng.exponential(size=(DRAWS, some.size)) @ some
+        if quieter:
+            drawn -= self.costs.missed * rng.gamma(0.5, size=DRAWS)
+        low, high = np.quantile(drawn, [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return _Judged(present, chosen_cost, present - chosen_cost, float(low), float(high), events)
+
+    def _reason(self, best: int, judged: _Judged, has_history: bool, score: Score) -> str:
+        """Why nothing is proposed; empty: something is."""
+        if not has_history:
+            needed = math.ceil((self._first() * WEEK + self.horizon) / DAY)
+            return f"Keep: choosing and judging take more than {needed} days of history."
+        if best == 0:
+            if not score.alerts and not score.reached:
+                return "Keep: it raised no alert, and what it warns of was never reached."
+            return "Keep: no candidate would have cost less."
+        if judged.events < self.minimum:
+            return (
+                f"Keep: the cheapest candidate differed in {judged.events} events, and fewer than {self.minimum} "
+                "decide nothing."
+            )
+        if judged.low <= 0:
+            return (
+                f"Keep: a candidate would have saved {units.number(judged.saved)} hours of work, but the interval "
+                f"({units.number(judged.low)} to {units.number(judged.high)}) does not exclude that it saves none."
+            )
+        return ""
+
+    def _candidates(
+        self, totals: Mapping[str, Any], cost: Floats, offered: tuple[Policy, ...], best: int | None
+    ) -> pd.DataFrame:
+        rows = []
+        for n, policy in enumerate(offered):
+            total = {name: int(found[n]) for name, found in totals.items()}
+            true = total["true"]
+            rows.append(
+                {
+                    "policy": policy,
+                    "episodes": total["episodes"],
+                    **rules.rated(total, self.minimum)._asdict(),
+                    "escalations": total["escalations"],
+                    "at_night": total["at_night"],
+                    "lead_hours": total["lead_minutes"] / 60 / true if true else np.nan,
+                    "lead_working_hours": total["working_minutes"] / 60 / true if true else np.nan,
+                    "cost": float(cost[n].sum()),
+                    "is_present": n == 0,
+                    "is_proposed": n == best,
+                }
+            )
+        frame = pd.DataFrame(rows)
+        return frame.astype(dict.fromkeys(("precision", "recall", "false_positive_rate"), float))
+
+
+class _Judged(NamedTuple):
+    present: float
+    chosen: float
+    saved: float
+    low: float
+    high: float
+    events: int
+
+
+def _cheapest(cost: Floats) -> int:
+    """The cheapest candidate, the nearest to the present among equals; shape (candidates, units, weeks)."""
+    total = cost.sum(axis=(1, 2))
+    return int(np.flatnonzero(total <= total.min() + 1e-9)[0])
