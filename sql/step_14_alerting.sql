@@ -1305,6 +1305,136 @@ LEFT JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = 
 WHERE a.load_end_date IS NULL;
 COMMENT ON VIEW capacity_alerting.alert IS 'One row an alert: what raised it, what was done about it, what became of it.';
 
+CREATE OR REPLACE VIEW capacity_alerting.threshold_problem AS
+WITH threshold AS MATERIALIZED (
+    SELECT t.*, coalesce(t.tenant_hk, ''::bytea) AS owner, t.threshold_operator IN ('>=', '>') AND t.threshold_type IN ('WARNING', 'CRITICAL') AS is_level
+    FROM capacity_planning.capacity_threshold_s t WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE),
+lowest AS MATERIALIZED (
+    SELECT t.owner, t.resource_type, min(t.threshold_percentage) AS critical FROM threshold t
+    WHERE t.is_level AND t.threshold_type = 'CRITICAL' GROUP BY t.owner, t.resource_type),
+found AS (
+    SELECT t.capacity_threshold_hk, 'contradictory levels' AS problem,
+           format('Its warning at %s %% is not below the critical level of %s %%.', trim_scale(t.threshold_percentage), trim_scale(l.critical)) AS advice
+    FROM threshold t JOIN lowest l ON l.owner = t.owner AND l.resource_type = t.resource_type
+    WHERE t.is_level AND t.threshold_type = 'WARNING' AND t.threshold_percentage >= l.critical
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'escalation without contacts', 'Set escalation_contacts: escalations go to its own channels again.'
+    FROM threshold t WHERE t.escalation_enabled AND coalesce(cardinality(t.escalation_contacts), 0) = 0
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'escalation without a delay', 'Set escalation_delay_minutes: it never escalates.'
+    FROM threshold t WHERE t.escalation_enabled AND coalesce(t.escalation_delay_minutes, 0) <= 0
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'no channel', 'Set notification_channels, or make a channel the default: its alerts are recorded and nobody is told.'
+    FROM threshold t WHERE coalesce(cardinality(t.notification_channels), 0) = 0 AND NOT EXISTS (SELECT FROM capacity_alerting.channel c WHERE c.is_default)
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'unknown channel', format('%s is not in capacity_alerting.channel.', u.names)
+    FROM threshold t
+    CROSS JOIN LATERAL (SELECT string_agg(upper(trim(n)), ', ') AS names FROM unnest(t.notification_channels) n
+                        WHERE NOT EXISTS (SELECT FROM capacity_alerting.channel c WHERE c.name = upper(trim(n)))) u
+    WHERE t.notification_channels <> '{}' AND u.names IS NOT NULL
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'disabled', 'alert_enabled is false: its breaches are recorded and never alerted.' FROM threshold t WHERE t.alert_enabled IS FALSE
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'unknown placeholder', format('Its template names %s.', u.names)
+    FROM threshold t
+    CROSS JOIN LATERAL (SELECT string_agg(DISTINCT '{' || m[1] || '}', ', ') AS names FROM regexp_matches(t.alert_message_template, '\{([^{}]*)\}', 'g') m
+                        WHERE m[1] <> ALL ((SELECT capacity_alerting.placeholders())::text[])) u
+    WHERE u.names IS NOT NULL
+    UNION ALL
+    SELECT t.capacity_threshold_hk, 'tenant not active', 'Its tenant is inactive or gone: nothing is evaluated.'
+    FROM threshold t WHERE t.tenant_hk IS NOT NULL AND t.tenant_hk NOT IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active)
+    UNION ALL
+    SELECT DISTINCT j.capacity_threshold_hk, j.obstacle, CASE j.obstacle
+               WHEN 'never measured' THEN format('There is no measurement of %s.', j.resource_type)
+               WHEN 'stale' THEN format('%s %s was last measured at %s.', j.resource_type, j.resource_name,
+                                        to_char(j.measurement_timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
+               WHEN 'capacity unknown' THEN format('Register the capacity of %s %s.', j.resource_type, j.resource_name)
+               ELSE format('%s %s: no verdict is possible.', j.resource_type, j.resource_name) END
+    FROM capacity_ops.judged(NULL, clock_timestamp()) j WHERE j.obstacle IS NOT NULL)
+SELECT f.capacity_threshold_hk, t.tenant_hk, capacity_ops.tenant_key(t.tenant_hk) AS tenant_id, t.threshold_name, t.resource_type, t.threshold_type,
+       f.problem, f.advice
+FROM found f JOIN threshold t ON t.capacity_threshold_hk = f.capacity_threshold_hk;
+COMMENT ON VIEW capacity_alerting.threshold_problem IS 'What keeps active thresholds from doing what they are for, now: none, one or several rows a threshold.';
+
+-- A breach is made, goes its whole way, and is undone by an exception of its own; what was found has left before.
+CREATE OR REPLACE FUNCTION capacity_alerting.rehearse(p_tenant_hk bytea DEFAULT NULL)
+RETURNS TABLE (capacity_threshold_hk bytea, tenant_hk bytea, tenant_id text, threshold_name varchar, resource_type varchar, resource_name varchar,
+               condition text, fired boolean, reason text, message text, subject text, body text, channels text[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_at timestamptz;
+    v_obstacles jsonb;
+    v_round text;
+BEGIN
+    PERFORM capacity_ops.require_tenant(p_tenant_hk);
+    IF current_setting('transaction_read_only') = 'on' THEN
+        RAISE EXCEPTION 'a rehearsal writes, and undoes it: this transaction may only read';
+    ELSIF NOT capacity_ops.begin_recording('evaluate') THEN
+        RAISE EXCEPTION 'an evaluation is being recorded by another session: try again when it is done';
+    END IF;
+    v_at := clock_timestamp();
+    SELECT coalesce(jsonb_object_agg(encode(o.hk, 'hex'), o.obstacle), '{}') INTO v_obstacles
+    FROM (SELECT j.capacity_threshold_hk AS hk, max(j.obstacle) AS obstacle FROM capacity_ops.judged(p_tenant_hk, v_at) j
+          GROUP BY j.capacity_threshold_hk HAVING bool_and(j.obstacle IS NOT NULL)) o;
+    FOREACH v_round IN ARRAY '{ABOVE,BELOW,ABSENCE}'::text[] LOOP
+        BEGIN
+            UPDATE capacity_alerting.episode_s e SET ended_at = v_at, ended_by = 'OPERATOR' WHERE e.load_end_date IS NULL AND e.ended_at IS NULL;
+            UPDATE capacity_alerting.alert_s a SET resolved_at = v_at, resolved_by = 'rehearsal' WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL;
+            WITH looked_at AS MATERIALIZED (
+                SELECT j.*, t.threshold_value, t.threshold_operator, c.round
+                FROM capacity_ops.judged(p_tenant_hk, v_at) j
+                JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
+                CROSS JOIN LATERAL (SELECT CASE WHEN j.condition = 'ABSENCE' THEN 'ABSENCE'
+                                                WHEN j.condition = 'LEVEL' AND t.threshold_operator IN ('<=', '<') THEN 'BELOW' ELSE 'ABOVE' END AS round) c
+                WHERE j.resource_utilization_hk IS NOT NULL AND c.round = v_round),
+            made AS MATERIALIZED (
+                SELECT l.resource_utilization_hk, l.tenant_hk, l.resource_type, l.resource_name, l.unit, min(l.capacity) AS capacity,
+                       CASE v_round WHEN 'ABOVE' THEN min(l.capacity) * (max(l.level) + 1) / 100 WHEN 'BELOW' THEN min(l.capacity) * min(l.level) / 200
+                                    ELSE min(l.current_value) END AS value,
+                       CASE v_round WHEN 'ABSENCE' THEN v_at - make_interval(secs => 60 * max(l.threshold_value)::float8 + 60) ELSE v_at END AS at
+                FROM looked_at l GROUP BY l.resource_utilization_hk, l.tenant_hk, l.resource_type, l.resource_name, l.unit),
+            hidden AS (  -- as if the newest measurement were older than the longest absence that is allowed
+                UPDATE capacity_planning.resource_utilization_s s SET load_end_date = v_at
+                FROM made m WHERE v_round = 'ABSENCE' AND s.resource_utilization_hk = m.resource_utilization_hk AND s.load_end_date IS NULL
+                  AND s.measurement_timestamp >= m.at)
+            INSERT INTO capacity_planning.resource_utilization_s (resource_utilization_hk, load_date, hash_diff, tenant_hk, measurement_timestamp, resource_type,
+                resource_name, resource_category, current_value, unit, maximum_capacity, record_source)
+            SELECT m.resource_utilization_hk, v_at, '', m.tenant_hk, m.at, m.resource_type, m.resource_name, 'REHEARSAL', m.value, m.unit, m.capacity, 'REHEARSAL'
+            FROM made m WHERE m.value IS NOT NULL;
+
+            PERFORM capacity_alerting.follow_verdicts(p_tenant_hk, v_at, true, true);
+
+            RETURN QUERY
+            SELECT DISTINCT ON (t.capacity_threshold_hk)
+                   t.capacity_threshold_hk, t.tenant_hk, capacity_ops.tenant_key(t.tenant_hk), t.threshold_name, coalesce(e.resource_type, t.resource_type),
+                   e.resource_name, c.condition, r.why IS NULL, r.why, a.message, n.subject, n.body, n.channels
+            FROM capacity_planning.capacity_threshold_s t
+            CROSS JOIN LATERAL (SELECT CASE WHEN t.threshold_type IN ('RUNWAY', 'ABSENCE') THEN t.threshold_type::text ELSE 'LEVEL' END AS condition) c
+            LEFT JOIN LATERAL (
+                SELECT s.* FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s s ON s.episode_hk = l.episode_hk
+                WHERE l.capacity_threshold_hk = t.capacity_threshold_hk AND s.load_end_date IS NULL AND s.started_at = v_at AND s.ended_at IS NULL) e ON true
+            LEFT JOIN capacity_alerting.alert_s a ON a.alert_hk = e.episode_hk AND a.load_end_date IS NULL
+            LEFT JOIN LATERAL (
+                SELECT min(w.subject) AS subject, min(w.body) AS body, array_agg(w.channel ORDER BY w.channel) AS channels
+                FROM capacity_alerting.notification_alert_l k JOIN capacity_alerting.notification_s w ON w.notification_hk = k.notification_hk AND w.load_end_date IS NULL
+                WHERE k.alert_hk = a.alert_hk HAVING count(*) > 0) n ON true
+            CROSS JOIN LATERAL (SELECT coalesce(v_obstacles ->> encode(t.capacity_threshold_hk, 'hex'), CASE WHEN a.alert_hk IS NULL THEN 'the breach raised no alert' END,
+                                                e.held_by, CASE WHEN n.channels IS NULL THEN 'no channel' END) AS why) r
+            WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
+              AND v_round = CASE WHEN c.condition = 'ABSENCE' THEN 'ABSENCE' WHEN c.condition = 'LEVEL' AND t.threshold_operator IN ('<=', '<') THEN 'BELOW' ELSE 'ABOVE' END
+              AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active))
+            ORDER BY t.capacity_threshold_hk, r.why IS NOT NULL, a.message IS NULL, e.resource_name;
+            RAISE EXCEPTION USING ERRCODE = 'CAP00', MESSAGE = 'rehearsed';
+        EXCEPTION WHEN SQLSTATE 'CAP00' THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION capacity_alerting.rehearse(bytea) IS
+    'Makes every active threshold (NULL tenant: all) breach by a synthetic measurement that goes through evaluation to a rendered message, and undoes all of it: a row a threshold. fired: a breach now would be told. reason: why not: nothing can be measured against it (never measured, stale, capacity unknown, no forecast ...), what would hold the alert now (DISABLED, MUTED, MAINTENANCE, OUTSIDE_BUSINESS_HOURS, SUPPRESSED; the message is shown all the same), or no channel.';
+
 INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
 VALUES (14, '0.1.0', clock_timestamp(), session_user)
 ON CONFLICT (step) DO UPDATE SET version = excluded.version, applied_at = excluded.applied_at, applied_by = excluded.applied_by;
