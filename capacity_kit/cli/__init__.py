@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from capacity_kit import __version__, console, units
-from capacity_kit.cli import analysis, judging, measuring, reports, server
+from capacity_kit.cli import alerts, analysis, judging, measuring, reports, server
 from capacity_kit.errors import ERROR, OK, CapacityError
 from capacity_kit.vault import connection
 
@@ -28,6 +28,11 @@ app = typer.Typer(
 )
 imports = typer.Typer(
     help="Bring in measurements from elsewhere.", no_args_is_help=True, rich_markup_mode=None
+)
+handling = typer.Typer(
+    help="Alerts: look at them, answer for them, and send what they have to say.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 for command in (
@@ -46,6 +51,24 @@ for command in (
     app.command()(command)
 imports.command("csv")(measuring.import_csv)
 app.add_typer(imports, name="import")
+_HANDLING: dict[str, Callable[..., None]] = {
+    "list": alerts.listed,
+    "show": alerts.show,
+    "ack": alerts.acknowledge,
+    "resolve": alerts.resolve,
+    "verdict": alerts.verdict,
+    "mute": alerts.mute,
+    "unmute": alerts.unmute,
+    "maintenance": alerts.maintenance,
+    "calendar": alerts.calendar,
+    "send": alerts.send,
+    "dead": alerts.dead,
+    "requeue": alerts.requeue,
+    "channels": alerts.channels,
+}
+for name, handle in _HANDLING.items():
+    handling.command(name)(handle)
+app.add_typer(handling, name="alerts")
 
 
 def _version(wanted: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import pandas as pd
@@ -50,6 +51,17 @@ def amount(text: str) -> float:
     return float(re.sub("[_,]", "", str(match[1]))) * float(_MULTIPLES[suffix])
 
 
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def span(text: str) -> timedelta:
+    """Read a length of time such as 90m, 8h, 30d or 2w."""
+    match = re.fullmatch(r"\s*([1-9][0-9]{0,5})\s*([mhdw])\s*", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is not a length of time such as 90m, 8h, 30d or 2w")
+    return timedelta(**{_SPANS[match[2]]: int(match[1])})
+
+
 Dsn = Annotated[
     str | None,
     typer.Option(
@@ -83,6 +95,14 @@ def opened_vault(dsn: str | None, deployed: bool = True) -> Iterator[Vault]:
         yield opened
         for notice in dict.fromkeys(opened.notices):
             console.err.print(Text(units.plain(notice, 200), style="dim"))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them: times in ISO 8601, what is unknown as null."""
+    told: list[dict[str, Any]] = json.loads(
+        frame.to_json(orient="records", date_format="iso", double_precision=15)
+    )
+    return told
 
 
 def whose(row: Any) -> str:

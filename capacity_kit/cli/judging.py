@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -16,21 +17,66 @@ from capacity_kit.cli.common import (
     leave_alone_if_inactive,
     opened_vault,
     resource,
+    span,
     tell_what_to_register,
     used,
     whose,
 )
-from capacity_kit.errors import ATTENTION, OK, CapacityError
+from capacity_kit.errors import ATTENTION, OK, USAGE, CapacityError
+from capacity_kit.vault import alerts
 
 _NO_CAPACITY = "capacity unknown"
 """The reason that evaluate_capacity_thresholds gives where a registered capacity would allow a verdict."""
 
 
-def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Judge each threshold by the newest measurement; exit code 3 when a CRITICAL one is exceeded."""
+def evaluate(
+    dsn: Dsn = None,
+    tenant: Tenant = vault.ALL,
+    as_of: AsOf = None,
+    since: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=span,
+            metavar="LENGTH",
+            show_default=False,
+            help="Begin so long ago, such as 30d, and go through stored history: the alerts that it would have raised.",
+        ),
+    ] = None,
+    every: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=span,
+            metavar="LENGTH",
+            show_default=False,
+            help="With --since: how long from one evaluation to the next. Default: 6h.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge and record nothing; the right to read is enough.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge each threshold and record the alerts that follow; exit code 3 when a CRITICAL one is exceeded."""
+    if every and not since:
+        raise CapacityError("--every is of --since", "Say how far back to begin: --since 30d.", USAGE)
+    if since and dry_run:
+        raise CapacityError("--since records what it finds", "Leave out --dry-run.", USAGE)
     with opened_vault(dsn) as opened:
         leave_alone_if_inactive(opened, tenant, as_json)
-        judged = opened.evaluate(tenant, as_of)
+        before = alerts.evaluated(opened, tenant)
+        if since:
+            with console.progress("Evaluating", None) as tell:
+                judged = opened.evaluate_history(
+                    since,
+                    every or timedelta(hours=6),
+                    tenant,
+                    as_of,
+                    lambda done, total: tell(done, f"{done:,} of {total:,} times", total),
+                )
+        else:
+            with opened.transaction(read_only=dry_run):
+                judged = opened.evaluate(tenant, as_of)
+        recorded = alerts.recorded(opened, before)
     exceeded = judged["threshold_exceeded"].eq(True)  # NULL: no verdict
     critical = bool((exceeded & judged["alert_severity"].eq("CRITICAL")).any())
     if as_json:
@@ -54,7 +100,7 @@ def evaluate(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as
                 for row in console.rows(worth_a_line)
             ],
         )
-        console.out.print(_counted(judged))
+        console.out.print(f"{_counted(judged)} {_recorded(recorded)}")
         tell_what_to_register(judged[judged["verdict_reason"] == _NO_CAPACITY], dsn)
     raise typer.Exit(ATTENTION if critical else OK)
 
@@ -67,6 +113,18 @@ def _counted(judged: pd.DataFrame) -> str:
         f"{len(judged):,} verdicts: {exceeded:,} exceeded, {len(judged) - exceeded - unknown:,} not exceeded"
     )
     return f"{said}, {unknown:,} unknown." if unknown else f"{said}."
+
+
+def _recorded(recorded: pd.Series[Any]) -> str:
+    """What the evaluations began and ended."""
+    if not recorded["evaluations"]:
+        return "Nothing was recorded."
+    times = f" {recorded['evaluations']:,} evaluations:" if recorded["evaluations"] > 1 else ""
+    said = (
+        f"Recorded:{times} {recorded['opened']:,} episodes began and {recorded['ended']:,} ended, "
+        f"{recorded['raised']:,} alerts raised"
+    )
+    return f"{said}; see capacity alerts list." if recorded["raised"] else f"{said}."
 
 
 def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_json: Json = False) -> None:

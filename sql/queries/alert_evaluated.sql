@@ -1,4 +1,6 @@
--- Up to when evaluations of the tenant (NULL: of all) are recorded, and when the last of any was: what comes after is new.
-SELECT max(e.evaluated_at) FILTER (WHERE e.scope IS NULL OR encode(e.scope, 'hex') = CAST(:tenant AS text)) AS evaluated_at,
-       max(e.recorded_at) AS recorded_at, clock_timestamp() AS now
-FROM capacity_alerting.evaluation e;
+-- The last recorded evaluation that covers the tenant (NULL: any), and the number of the last of all: what comes after is new.
+SELECT (SELECT e.evaluated_at FROM capacity_alerting.evaluation e
+        WHERE CAST(:tenant AS text) IS NULL OR e.tenant_hk IS NULL OR e.tenant_hk = decode(CAST(:tenant AS text), 'hex')
+        ORDER BY e.evaluation_id DESC LIMIT 1) AS evaluated_at,
+       coalesce((SELECT max(e.evaluation_id) FROM capacity_alerting.evaluation e), 0) AS evaluation_id, clock_timestamp() AS now,
+       capacity_ops.setting('monitoring_interval_seconds')::float8 AS interval_seconds;

@@ -1,0 +1,2 @@
+-- A mute ends now; it stays on record.
+SELECT capacity_alerting.unmute(p_mute_id => :number);
