@@ -513,7 +513,7 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     ax.set_yticks(places, [_name(row) for _, row in shown.iterrows()])
     ax.tick_params(axis="y", labelcolor=INK)
     ax.invert_yaxis()
-    ax.set_xlim(0, horizon_days * 1.3)
+    ax.set_xlim(0, horizon_days * 1.42)
     ax.set_xticks([mark for mark in (0, 30, 90, 180, 365) if mark <= horizon_days])
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", visible=True)
@@ -668,7 +668,7 @@ def tradeoff(candidates: pd.DataFrame, *, present: int, proposed: int | None, na
     Parameters
     ----------
     candidates
-        One row a policy: ``precision`` and ``recall`` (percent; NaN under the minimum of cases) and ``pages_a_week``.
+        One row a policy: ``precision`` and ``recall`` (percent; NaN under the minimum of cases) and ``alerts``.
     present, proposed
         Their places in `candidates`; proposed None: the present one stays.
     name
@@ -679,7 +679,7 @@ def tradeoff(candidates: pd.DataFrame, *, present: int, proposed: int | None, na
     if known.empty:
         return _empty(f"{title}: too few cases for the precision and recall of any candidate.")
     ax = _axes(3.4)
-    spots = known.groupby(["recall", "precision"])["pages_a_week"].agg(["min", "size"]).reset_index()
+    spots = known.groupby(["recall", "precision"]).size().reset_index(name="size")
     ax.scatter(
         spots["recall"],
         spots["precision"],
@@ -697,7 +697,7 @@ def tradeoff(candidates: pd.DataFrame, *, present: int, proposed: int | None, na
             said.append(f"{word}: too few cases")
             continue
         row: pd.Series[Any] = known.loc[place]  # type: ignore[assignment]
-        recall, precision, pages = (float(v) for v in row[["recall", "precision", "pages_a_week"]])
+        recall, precision, alerts = (float(v) for v in row[["recall", "precision", "alerts"]])
         ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.8}
         ax.plot([recall], [precision], "o", color=colour, clip_on=False, zorder=4, **ring)
         above = word == "proposed"
@@ -714,7 +714,7 @@ def tradeoff(candidates: pd.DataFrame, *, present: int, proposed: int | None, na
         )
         said.append(
             f"{word}: precision {units.percent(precision)}, recall {units.percent(recall)}, "
-            f"{units.number(pages, 2)} pages a week"
+            f"{units.number(alerts)} alerts"
         )
     ax.set_xlim(0, 100)
     ax.set_ylim(0, 104)

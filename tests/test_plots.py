@@ -87,6 +87,50 @@ def test_the_trend_is_the_analysis_slope_through_the_regime(measured, outlook):
     assert low == pytest.approx(131 * GIB), "31 days after the beginning"
 
 
+@pytest.fixture
+def by_engine(outlook):
+    """The same forecast by the engine, with bands that widen; full by the 300th day with all chances but one in ten."""
+    quantiles = {str(d): [(199 + d + k * d / 10) * GIB for k in range(-3, 4)] for d in (7, 30, 90, 365)}
+    chances = {"7": 0, "30": 0, "90": 0.2, "365": 0.89}
+    runway = {"level": 300 * GIB, "p10": 80, "p50": 100, "p90": None, "by": chances}
+    engine = {
+        "origin": DAYS[-1].isoformat(),
+        "issued_at": DAYS[-1],
+        "passed": 0,
+        "level": 199.0 * GIB,
+        "quantiles": quantiles,
+        "runway": {"capacity": runway},
+    }
+    return pd.concat([outlook, pd.Series({"method": "ENGINE", "engine": engine})])
+
+
+def test_history_shows_the_engines_bands_and_says_its_chances(measured, by_engine):
+    plot = plots.history(measured, by_engine)
+    outer, inner = (polygon.get_paths()[0].vertices for polygon in plot.ax.collections)
+    at_last = outer[:, 0].max()
+    assert sorted({round(y / GIB, 1) for x, y in outer if x == at_last}) == [454.5, 673.5]
+    assert sorted({round(y / GIB, 1) for x, y in inner if x == at_last}) == [527.5, 600.5]
+    assert not [line for line in plot.ax.lines if line.get_linewidth() == 2.2], (
+        "no trend: the engine has its own"
+    )
+    assert "The engine's band of 9 in 10: 204 GiB to 208 GiB in 7 days" in plot.alt
+    assert plot.alt.endswith(
+        "Chances to be full: 1 in 10 by 2026-06-29, even by 2026-07-19, 9 in 10 later than a year."
+    )
+    drawn(plot)
+
+
+def test_the_engines_bands_are_there_where_the_databases_forecast_is_shown(measured, by_engine):
+    plot = plots.history(measured, by_engine.replace({"ENGINE": "SQL"}))
+    assert len(plot.ax.collections) == 2
+    assert [line for line in plot.ax.lines if line.get_linewidth() == 2.2]
+
+
+def test_a_band_that_leaves_every_scale_is_cut(measured, by_engine):
+    by_engine["engine"]["quantiles"]["365"][-1] = 1e6 * GIB
+    assert plots.history(measured, by_engine).ax.get_ylim()[1] < 2.5 * by_engine["forecast_1y"]
+
+
 def test_history_alone_needs_neither_forecast_nor_capacity(measured):
     plot = plots.history(measured.assign(capacity=np.nan))
     assert "capacity is not known" in plot.alt
@@ -137,6 +181,26 @@ def test_runway_says_in_words_what_has_no_bar():
     assert set(words(plot)) == set(runways()["said"])
     assert "The capacity of 1 is not known" in plot.alt
     drawn(plot)
+
+
+def test_runway_tells_the_engines_spread(by_engine):
+    def row(**runway):
+        engine = by_engine["engine"]
+        capacity = {**engine["runway"]["capacity"], **runway}
+        return {"method": "ENGINE", "engine": {**engine, "runway": {"capacity": capacity}}}
+
+    rows = runways().head(1).drop(columns="said")
+    cases = [
+        (100.0, row(p90=200), "100 days (80 to 200)"),
+        (100.0, row(), "100 days (80 to over 365)"),
+        (np.nan, row(), "not within a year (89 %)"),
+        (np.nan, row(p10=None, by={"365": 0.001}), "not within a year (under 1 %)"),
+        (100.0, {"method": "SQL", "engine": None}, "100 days"),
+    ]
+    for days, other, said in cases:
+        plot = plots.runway(pd.DataFrame([{**rows.iloc[0], "time_to_capacity_days": days, **other}]))
+        assert words(plot) == [said]
+        drawn(plot)
 
 
 def test_runway_states_how_many_it_leaves_out():

@@ -29,6 +29,7 @@ _MOODS: Final = {
     "normal": "good",
     "attention": "attention",
     "with care": "attention",
+    "unused": "attention",
     "high": "attention",
     "stale": "attention",
     "warning": "attention",
@@ -40,6 +41,7 @@ _MOODS: Final = {
     "missing": "bad",
     "did not fire": "bad",
     "not known": "unknown",
+    "too early": "unknown",
     "not decided": "unknown",
 }
 

@@ -517,7 +517,21 @@ def data(found: pd.DataFrame, timezone: str) -> pd.DataFrame:
 
 
 def indexes(found: pd.DataFrame) -> pd.DataFrame:
-    """Indexes with how often they were used."""
+    """Indexes with how often they were used: the query ``report_indexes``.
+
+    A unique index earns its place by keeping rows unique. A plain one that no query used is called so once that has
+    been counted for 30 days; before, whatever the count is, it is too early to tell.
+    """
+
+    def verdict(row: Row) -> str:
+        if not row["is_valid"]:
+            return "failed"
+        if row["is_unique"]:
+            return "ok"
+        if not row["is_settled"]:
+            return "too early"
+        return "ok" if row["scans"] else "unused"
+
     return _words(
         found,
         {
@@ -525,7 +539,7 @@ def indexes(found: pd.DataFrame) -> pd.DataFrame:
             "Index": lambda r: r["index_name"],
             "Kind": lambda r: "unique" if r["is_unique"] else "plain",
             "Used": lambda r: f"{int(r['scans']):,} scans",
-            "Verdict": lambda r: "ok" if r["is_valid"] else "failed",
+            "Verdict": verdict,
         },
     )
 

@@ -1,17 +1,26 @@
-"""Thresholds replayed over history: carries measurements from the vault through the alerting policy."""
+"""Thresholds replayed over history: carries measurements, calendars and policies from the vault to the replay."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from capacity_kit.alerting import policy
+from capacity_kit import units, vault
+from capacity_kit.alerting import policy, tuning
+from capacity_kit.alerting import replay as replays
+from capacity_kit.alerting.policy import Calendar, Hours, Policy, Window
+from capacity_kit.alerting.replay import Fleet, Runway
 from capacity_kit.reporting.study import Study
 
 _AT_ONCE: Final = 50
-"""Resources whose histories are held in memory together."""
+"""Resources that are read at once."""
+_TOGETHER: Final = 200
+"""Resources that are replayed at once: as many as a threshold has, but of several thresholds no more than these."""
 _POINTS: Final = 40_000
 """Measurements of a resource that are looked at: thirteen months every quarter of an hour."""
 
@@ -23,33 +32,41 @@ class Replayed:
     Attributes
     ----------
     scores : DataFrame
-        One row a threshold: the columns of ``report_thresholds``, those of `policy.Score`, ``resources`` (how many it
-        was replayed on) and ``recommendation`` (None: not decided).
+        One row a threshold: the columns of ``tune_thresholds``, those of `replay.Replayed.scores`, and ``recommendation``
+        (the guide's; None: not decided).
     total : Score
         All thresholds' alerts as one.
     reached : DataFrame
         ``resource`` and ``at`` of every time that a critical level was reached.
     drawn : list of (Series, DataFrame, DataFrame)
         Threshold, history and alerts of those resources with the most alerts, most first.
+    proposals : DataFrame
+        One row a threshold, where costs were given: see `proposed`.
+    candidates : dict of str to DataFrame
+        By threshold, the scores of the policies that were tried for it.
     """
 
     scores: pd.DataFrame
     total: policy.Score
     reached: pd.DataFrame
     drawn: list[tuple[pd.Series[Any], pd.DataFrame, pd.DataFrame]]
+    proposals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    candidates: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def replay(
     study: Study,
     *,
-    resource_type: str,
-    history_days: int,
-    horizon_days: int,
-    lead_time_hours: int,
-    minimum: int,
+    resource_type: str = vault.ALL,
+    history_days: int = 396,
+    horizon_days: int = 30,
+    lead_time_hours: int = 24,
+    minimum: int = 5,
     top: int = 4,
+    costs: tuning.Costs | None = None,
+    together: bool = False,
 ) -> Replayed:
-    """Every active upper threshold of the study's tenants against their history.
+    """Every active threshold of the study's tenants against their history, under its whole policy.
 
     Parameters
     ----------
@@ -59,80 +76,383 @@ def replay(
         ALL or one type.
     history_days : int
         How far back.
-    horizon_days, lead_time_hours, minimum : int
-        See `policy.outcomes`, `policy.announced` and `policy.score`.
+    horizon_days : int
+        How long after it was raised an alert is given to come true.
+    lead_time_hours : int
+        How long before a level is reached an alert must have been raised to count as in time.
+    minimum : int
+        Fewest decided alerts for precision, fewest reaches for recall.
     top : int
         How many histories are kept for drawing.
+    costs : Costs, optional
+        Also propose changes, under these costs.
+    together : bool
+        One proposal for all thresholds instead of one for each.
     """
-    thresholds = study.read("report_thresholds", resource_type=resource_type)
-    thresholds = thresholds[thresholds["is_active"] & thresholds["threshold_operator"].isin([">=", ">"])]
-    resources = study.read("report_resources", resource_type=resource_type, days=1)
-    pairs = thresholds.merge(
-        resources[["resource", "resource_name", "tenant_key", "resource_type"]],
-        on=["tenant_key", "resource_type"],
-    )
-    replays: list[tuple[pd.Series[Any], pd.DataFrame, policy.Replay]] = []
-    wanted = pairs["resource"].drop_duplicates().tolist()
-    for start in range(0, len(wanted), _AT_ONCE):
-        chunk = wanted[start : start + _AT_ONCE]
-        histories = dict(iter(study.history(chunk, history_days, _POINTS).groupby("resource")))
-        for _, pair in pairs[pairs["resource"].isin(chunk)].iterrows():
-            measured = histories.get(pair["resource"])
-            if measured is None or measured["utilization"].isna().all():
-                continue
-            measured = measured.reset_index(drop=True)
-            found = policy.replay(
-                measured,
-                level=pair["level"],
-                target=pair["target"],
-                horizon=pd.Timedelta(days=horizon_days),
-                lead_time=pd.Timedelta(hours=lead_time_hours),
-                as_of=study.as_of,
-            )
-            replays.append((pair, measured, found))
-        replays.sort(key=lambda entry: -len(entry[2].alerts))
-        # Beyond those that may be drawn, the alerts are enough: histories of a large fleet would fill the memory.
-        replays = [(p, m if i < top else m.head(0), f) for i, (p, m, f) in enumerate(replays)]
-    by_threshold: dict[str, list[policy.Replay]] = {key: [] for key in thresholds["threshold"]}
-    for pair, _, found in replays:
-        by_threshold[pair["threshold"]].append(found)
-    rows = [
-        {**threshold.to_dict(), **_scored(by_threshold[threshold["threshold"]], minimum)}
-        for _, threshold in thresholds.iterrows()
-    ]
+    thresholds = study.read("tune_thresholds", resource_type=resource_type)
+    resources = study.read("tune_resources", resource_type=resource_type)
+    rules: dict[str, Any] = {"horizon_days": horizon_days, "lead_hours": lead_time_hours, "minimum": minimum}
+    scores = [_scored(thresholds.head(0), None)]
+    reached = [pd.DataFrame({"resource": pd.Series(dtype=str), "at": pd.Series(dtype="datetime64[us, UTC]")})]
+    drawn: list[tuple[pd.Series[Any], pd.DataFrame, pd.DataFrame]] = []
+    proposals: list[tuning.Proposal] = []
+    tuned: set[str] = set()
+    for batch in _batches(thresholds, resources, None if together else _TOGETHER):
+        measured = _measured(study, batch.resources["resource"].tolist(), history_days)
+        if measured.empty:
+            scores.append(_scored(batch.thresholds, None))
+            continue
+        fleet = _fleet(study, batch, measured)
+        pairs = batch.pairs(fleet)
+        found = replays.replay(
+            fleet, batch.policies, pairs, as_of=int(policy.micros([study.as_of])[0]), detail=True, **rules
+        )
+        scores.append(_scored(batch.thresholds, found))
+        reached.append(_reached(batch, fleet, found))
+        drawn = _drawn(drawn, batch, fleet, found, measured, top)
+        if costs is not None:
+            wanted = [
+                tuning.Threshold(str(key), present, tuple(pairs[pairs[:, 0] == at, 1].tolist()))
+                for at, (key, present) in enumerate(
+                    zip(batch.thresholds["threshold"], batch.policies, strict=True)
+                )
+            ]
+            # Together they are moved by the same steps, which only levels have in common.
+            wanted = [
+                threshold
+                for threshold in wanted
+                if threshold.resources and (not together or threshold.present.condition == "LEVEL")
+            ]
+            tuned |= {threshold.key for threshold in wanted}
+            proposals += tuning.propose(fleet, wanted, costs, together=together, **rules) if wanted else []
+    table = pd.concat(scores, ignore_index=True)
     return Replayed(
-        scores=pd.DataFrame(rows, columns=[*thresholds.columns, *_scored([], minimum)]),
-        total=_score([found for _, _, found in replays], minimum),
-        reached=_reached(replays),
-        drawn=[
-            (pair, measured, found.alerts) for pair, measured, found in replays[:top] if len(found.alerts)
-        ],
+        scores=table,
+        total=_total(table, minimum),
+        reached=pd.concat(reached, ignore_index=True).drop_duplicates(ignore_index=True),
+        drawn=drawn,
+        proposals=proposed(thresholds[thresholds["threshold"].isin(tuned)], proposals),
+        candidates={found.key: found.candidates for found in proposals},
     )
 
 
-def _score(found: list[policy.Replay], minimum: int) -> policy.Score:
-    outcome = pd.concat([f.alerts["outcome"] for f in found]) if found else pd.Series(dtype=object)
-    told = pd.concat([f.reached["announced"] for f in found]) if found else pd.Series(dtype=bool)
-    return policy.score(outcome, told, minimum)
+@dataclass(frozen=True)
+class _Batch:
+    """Thresholds that are replayed at once, and the resources of their tenants."""
+
+    thresholds: pd.DataFrame
+    resources: pd.DataFrame
+
+    @property
+    def policies(self) -> list[Policy]:
+        return [Policy.of(row, row["target"], row["margin"]) for _, row in self.thresholds.iterrows()]
+
+    def pairs(self, fleet: Fleet) -> npt.NDArray[np.int64]:
+        """Which threshold looks at which resource, by their numbers."""
+        place = {str(resource): at for at, resource in enumerate(fleet.resources)}
+        at = self.resources["resource"].map(place)
+        pairs = [
+            (number, int(at[resource]))
+            for number, (_, threshold) in enumerate(self.thresholds.iterrows())
+            for resource in self.resources.index[self._watched(threshold) & at.notna()]
+        ]
+        return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def _watched(self, threshold: pd.Series[Any]) -> pd.Series[bool]:
+        own = self.resources["tenant_key"] == threshold["tenant_key"]
+        if threshold["resource_type"] == vault.ALL:
+            return own
+        return own & (self.resources["resource_type"] == threshold["resource_type"])
 
 
-def _scored(found: list[policy.Replay], minimum: int) -> dict[str, object]:
-    scored = _score(found, minimum)
-    return {
-        "resources": len(found),
-        **scored._asdict(),
-        "recommendation": policy.recommendation(scored.false_positive_rate, scored.recall),
+def _batches(thresholds: pd.DataFrame, resources: pd.DataFrame, most: int | None) -> Iterator[_Batch]:
+    """Whole tenants, as many at once as have `most` resources."""
+    waiting: list[str] = []
+    count = 0
+    sizes = resources["tenant_key"].value_counts()
+    for tenant in dict.fromkeys(thresholds["tenant_key"]):
+        size = int(sizes.get(tenant, 0))
+        if waiting and most is not None and count + size > most:
+            yield _batch(thresholds, resources, waiting)
+            waiting, count = [], 0
+        waiting.append(tenant)
+        count += size
+    if waiting:
+        yield _batch(thresholds, resources, waiting)
+
+
+def _batch(thresholds: pd.DataFrame, resources: pd.DataFrame, tenants: Sequence[str]) -> _Batch:
+    own = thresholds[thresholds["tenant_key"].isin(tenants)].reset_index(drop=True)
+    types = set(own["resource_type"])
+    wanted = resources["tenant_key"].isin(tenants)
+    if vault.ALL not in types:
+        wanted &= resources["resource_type"].isin(types)
+    return _Batch(own, resources[wanted].reset_index(drop=True))
+
+
+def _measured(study: Study, resources: Sequence[str], days: int) -> pd.DataFrame:
+    """The histories of those resources that have a capacity at some time, read a few at a time."""
+    parts = []
+    for start in range(0, len(resources), _AT_ONCE):
+        part = study.history(list(resources[start : start + _AT_ONCE]), days, _POINTS)
+        known = part.groupby("resource")["capacity"].transform("count") > 0
+        parts.append(part.loc[known, ["resource", "measured_at", "value", "capacity", "utilization"]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["resource"])
+
+
+def _fleet(study: Study, batch: _Batch, measured: pd.DataFrame) -> Fleet:
+    known = batch.resources[batch.resources["resource"].isin(set(measured["resource"]))]
+    keys = known["resource"].tolist()
+    return Fleet.of(
+        measured,
+        hours=_hours(study, known),
+        stale_minutes=dict(zip(keys, known["stale_minutes"].astype(float), strict=True)),
+        accumulating=set(known.loc[known["resource_type"].isin(policy.ACCUMULATING), "resource"]),
+        runways=_runways(study, batch, sorted(keys)),
+    )
+
+
+def _hours(study: Study, resources: pd.DataFrame) -> dict[str, Hours]:
+    """Calendar, maintenance and mutes of each resource."""
+    calendars = {
+        None if pd.isna(row["tenant_key"]) else str(row["tenant_key"]): Calendar(
+            zone=row["time_zone"],
+            working_days=tuple(row["working_days"]),
+            opens=row["opens"],
+            closes=row["closes"],
+            night_from=row["night_from"],
+            night_to=row["night_to"],
+            holidays=frozenset(row["holidays"]),
+        )
+        for _, row in study.read("tune_calendars").iterrows()
     }
+    everyones = calendars.get(None, Calendar())
+    declared = study.read("tune_windows")
+    hours: dict[str, Hours] = {}
+    for _, resource in resources.iterrows():
+        covering = declared[
+            (declared["tenant_key"].isna() | (declared["tenant_key"] == resource["tenant_key"]))
+            & (declared["resource_type"].isna() | (declared["resource_type"] == resource["resource_type"]))
+            & (declared["resource_name"].isna() | (declared["resource_name"] == resource["resource_name"]))
+        ]
+        windows, mutes = covering[covering["kind"] == "MAINTENANCE"], covering[covering["kind"] == "MUTE"]
+        hours[resource["resource"]] = Hours(
+            calendar=calendars.get(resource["tenant_key"], everyones),
+            windows=tuple(
+                Window(
+                    row["starts_at"].to_pydatetime(),
+                    row["ends_at"].to_pydatetime(),
+                    None if pd.isna(row["repeat_weeks"]) else int(row["repeat_weeks"]),
+                    row["time_zone"],
+                )
+                for _, row in windows.iterrows()
+            ),
+            mutes=tuple(
+                (row["starts_at"].to_pydatetime(), row["ends_at"].to_pydatetime())
+                for _, row in mutes.iterrows()
+            ),
+        )
+    return hours
 
 
-def _reached(replays: list[tuple[pd.Series[Any], pd.DataFrame, policy.Replay]]) -> pd.DataFrame:
-    rows = [
-        (pair["resource"], at)
-        for pair, _, found in replays
-        if pair["threshold_type"] == "WARNING"
-        for at in found.reached["start"]
+def _runways(study: Study, batch: _Batch, resources: Sequence[str]) -> dict[float, Runway]:
+    """The forecasts as they were issued, by the level that they are of; read only where a threshold looks at them."""
+    wanted = batch.thresholds[batch.thresholds["threshold_type"] == "RUNWAY"]
+    if wanted.empty:
+        return {}
+    issued = study.read("tune_runways", resources=list(resources))
+    owner = batch.resources.set_index("resource")["tenant_key"]
+    origins = pd.DatetimeIndex(issued["issued_at"].drop_duplicates().sort_values())
+    found = {}
+    for target, looking in wanted.groupby("target"):
+        days = np.full((len(resources), max(len(origins), 1), 3), np.nan)
+        for _, threshold in looking.drop_duplicates(["tenant_key", "runway_level"]).iterrows():
+            own = issued[
+                (issued["level"] == threshold["runway_level"])
+                & (issued["resource"].map(owner) == threshold["tenant_key"])
+            ]
+            row = pd.Index(resources).get_indexer(pd.Index(own["resource"]))
+            column = origins.get_indexer(pd.DatetimeIndex(own["issued_at"]))
+            # A forecast that gives no day says that the level is not reached within its horizon.
+            days[row, column] = own[["p10", "p50", "p90"]].fillna(np.inf)
+        known = policy.micros(origins) if len(origins) else np.zeros(1, dtype=np.int64)
+        found[float(str(target))] = Runway(known, days)
+    return found
+
+
+_RATES: Final = (
+    "precision",
+    "recall",
+    "false_positive_rate",
+    "lead_hours",
+    "lead_working_hours",
+    "pages_a_week",
+    "night_pages_a_week",
+)
+_COUNTS: Final = (
+    "resources",
+    "episodes",
+    "alerts",
+    "true",
+    "false",
+    "censored",
+    "open",
+    "reached",
+    "announced",
+    "escalations",
+    "pages",
+    "night_pages",
+)
+
+
+def _scored(thresholds: pd.DataFrame, found: replays.Replayed | None) -> pd.DataFrame:
+    """Thresholds beside their scores and the guide's recommendation; found None: nothing could be replayed."""
+    empty = pd.DataFrame(
+        {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_RATES, np.nan)}, index=range(len(thresholds))
+    )
+    scores = empty if found is None else found.scores[list(empty.columns)].reset_index(drop=True)
+    said = [
+        policy.recommendation(_known(row["false_positive_rate"]), _known(row["recall"]))
+        for _, row in scores.iterrows()
     ]
-    return pd.DataFrame(rows, columns=["resource", "at"]).drop_duplicates(ignore_index=True)
+    recommended = pd.Series(said, name="recommendation", dtype=object, index=scores.index)
+    return pd.concat([thresholds.reset_index(drop=True), scores, recommended], axis=1)
+
+
+def _known(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _total(scores: pd.DataFrame, minimum: int) -> policy.Score:
+    names = ("true", "false", "censored", "open", "reached", "announced")
+    return policy.rated({name: int(scores[name].sum()) for name in names}, minimum)
+
+
+def _reached(batch: _Batch, fleet: Fleet, found: replays.Replayed) -> pd.DataFrame:
+    """When a critical level was reached: what the warnings warn of."""
+    warnings = np.flatnonzero(batch.thresholds["threshold_type"] == "WARNING")
+    reached = found.reached[found.reached["policy"].isin(warnings)]
+    return pd.DataFrame(
+        {"resource": np.asarray(fleet.resources, dtype=object)[reached["resource"]], "at": reached["at"]}
+    ).reset_index(drop=True)
+
+
+def _drawn(
+    before: list[tuple[pd.Series[Any], pd.DataFrame, pd.DataFrame]],
+    batch: _Batch,
+    fleet: Fleet,
+    found: replays.Replayed,
+    measured: pd.DataFrame,
+    top: int,
+) -> list[tuple[pd.Series[Any], pd.DataFrame, pd.DataFrame]]:
+    """The histories with the most alerts of those so far and those of this batch."""
+    raised = found.episodes[found.episodes["raised_at"].notna()]
+    most = raised.groupby(["policy", "resource"]).size().sort_values(ascending=False, kind="stable").head(top)
+    for at, resource in most.index:
+        threshold = batch.thresholds.iloc[int(at)]
+        if threshold["threshold_type"] in ("RUNWAY", "ABSENCE"):
+            continue
+        own = found.episodes[(found.episodes["policy"] == at) & (found.episodes["resource"] == resource)]
+        history = measured[measured["resource"] == fleet.resources[int(resource)]]
+        before.append((threshold, history.reset_index(drop=True), own.reset_index(drop=True)))
+    before.sort(key=lambda entry: -int(entry[2]["raised_at"].notna().sum()))
+    return before[:top]
+
+
+def proposed(thresholds: pd.DataFrame, found: Sequence[tuning.Proposal]) -> pd.DataFrame:
+    """What is proposed, one row a threshold that was judged, the largest saving first.
+
+    Parameters
+    ----------
+    thresholds : DataFrame
+        From the query ``tune_thresholds``.
+    found : sequence of Proposal
+        From `tuning.propose`.
+
+    Returns
+    -------
+    DataFrame
+        ``threshold``, ``seen``, ``tenant``, ``threshold_name``, ``resource_type``, ``level``; ``changes`` (column to what
+        it is and what it would be; empty: it stays); ``reason``, ``cost_present``, ``cost_proposed``, ``saved``, ``low``,
+        ``high`` (hours of work over ``judged_days``), ``events``, ``recommendation`` (the guide's). Tuned together, the
+        costs are of all and stand in each row.
+    """
+    by_key = {proposal.key: proposal for proposal in found}
+    rows: list[dict[str, Any]] = []
+    for _, threshold in thresholds.iterrows():
+        proposal = by_key.get(threshold["threshold"]) or by_key.get(vault.ALL)
+        if proposal is None:
+            continue
+        present = Policy.of(threshold, threshold["target"], threshold["margin"])
+        policy_proposed = proposal.each.get(threshold["threshold"])
+        rows.append(
+            {
+                **{name: threshold[name] for name in _NAMED},
+                "changes": {} if policy_proposed is None else tuning.changes(present, policy_proposed),
+                **{name: getattr(proposal, name) for name in _PROPOSED},
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*_NAMED, "changes", *_PROPOSED])
+    order = ["is_change", "saved"]
+    table = table.assign(is_change=[bool(changes) for changes in table["changes"]])
+    table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+    return _without_contradictions(table.drop(columns="is_change"), thresholds)
+
+
+_NAMED: Final = (
+    "threshold", "seen", "tenant", "tenant_key", "threshold_name", "resource_type", "threshold_type", "threshold_operator",
+    "level",
+)  # fmt: skip
+_PROPOSED: Final = (
+    "reason", "cost_present", "cost_proposed", "saved", "low", "high", "confidence", "events", "judged_days",
+    "recommendation",
+)  # fmt: skip
+
+
+def _without_contradictions(table: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Leave out a change after which a warning would not come before its critical level; the larger saving goes first."""
+    upper = thresholds[thresholds["threshold_operator"].isin([">=", ">"])]
+    levels = {
+        (row["tenant_key"], row["resource_type"], row["threshold"]): (row["threshold_type"], row["level"])
+        for _, row in upper.iterrows()
+    }
+    for at, row in table.iterrows():
+        change = row["changes"].get("threshold_percentage")
+        key = (row["tenant_key"], row["resource_type"], row["threshold"])
+        if change is None or key not in levels:
+            continue
+        tried = {**levels, key: (row["threshold_type"], change[1])}
+        own = [found for (*owner, _), found in tried.items() if owner == [*key[:2]]]
+        warnings = [level for kind, level in own if kind == "WARNING"]
+        criticals = [level for kind, level in own if kind == "CRITICAL"]
+        if warnings and criticals and max(warnings) >= min(criticals):
+            table.at[at, "changes"] = {}
+            table.at[at, "reason"] = (
+                f"{units.number(change[1])} % would be cheaper, but the warning would then not come before the critical level."
+            )
+        else:
+            levels = tried
+    return table
+
+
+def told(changes: dict[str, tuple[Any, Any]]) -> str:
+    """Changes in words, such as '80 % → 85 %, suppressed for 60 → 240 minutes'."""
+    said = []
+    for column, (before, after) in changes.items():
+        was, becomes = (units.number(v, 6) if isinstance(v, int | float) else str(v) for v in (before, after))
+        if column == "threshold_percentage":
+            said.append(f"{was} % → {becomes} %")
+        elif column == "threshold_value":
+            said.append(f"{was} → {becomes}")
+        elif column == "threshold_probability":
+            said.append(f"probability {was} % → {becomes} %")
+        elif column == "recovery_margin":
+            said.append(f"recovery margin {was} → {becomes}")
+        elif column == "suppression_duration_minutes":
+            said.append(f"suppressed for {was} → {becomes} minutes")
+        elif column == "business_hours_only":
+            said.append("in business hours only" if after else "at any hour")
+    return ", ".join(said)
 
 
 def lead_times(study: Study, reached: pd.DataFrame) -> pd.Series[Any]:

@@ -11,7 +11,7 @@ CROSS JOIN (SELECT DISTINCT ON (s.capacity_forecast_hk, s.forecast_timestamp) s.
               AND s.forecast_timestamp > CAST(:as_of AS timestamptz) - make_interval(days => CAST(:days AS integer))
               AND s.forecast_model IS NOT NULL AND s.current_capacity > 0
               AND (:scope = 'ALL' OR capacity_ops.tenant_key(s.tenant_hk) = :scope)
-            ORDER BY s.capacity_forecast_hk, s.forecast_timestamp, s.load_date) f
+            ORDER BY s.capacity_forecast_hk, s.forecast_timestamp, s.load_date DESC) f
 JOIN capacity_planning.forecast_utilization_l u ON u.capacity_forecast_hk = f.capacity_forecast_hk
 CROSS JOIN LATERAL (SELECT f.current_capacity * v.critical / 100 AS critical FROM capacity_ops.levels(f.tenant_hk, f.resource_type) v) level
 LEFT JOIN LATERAL (

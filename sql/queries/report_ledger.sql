@@ -15,7 +15,7 @@ LEFT JOIN LATERAL (
            s.model_parameters -> 'quantiles' -> l.horizon_days::text AS quantiles
     FROM capacity_planning.capacity_forecast_s s
     WHERE s.capacity_forecast_hk = l.capacity_forecast_hk AND s.forecast_timestamp = l.forecast_timestamp
-    ORDER BY s.load_date LIMIT 1) f ON true
+    ORDER BY s.load_date DESC LIMIT 1) f ON true
 LEFT JOIN LATERAL capacity_ops.measured_near(key.hk, l.target_at, CAST(:as_of AS timestamptz)) came ON true
 LEFT JOIN LATERAL (
     SELECT CASE f.a_day_is WHEN 'its mean' THEN avg(s.current_value) WHEN 'its last value'

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from capacity_kit import settings, vault
+from capacity_kit.analysis import run as analysis
 from capacity_kit.reporting import run
 
 NOTEBOOKS = ("deployment_verification", "growth_analysis", "monthly_review", "threshold_tuning")
@@ -42,6 +43,8 @@ def evil(server18, tmp_path_factory):
     with database.vault() as opened:
         opened.load([_attack(opened.tenant(EVIL))], "SIMULATION")
         opened.analyze_history(vault.ALL, AS_OF)
+        for origin in opened.origins(vault.ALL, AS_OF, "ENGINE"):
+            assert all(analysis.analyse(opened, as_of=origin))
         opened.make_thresholds(vault.ALL)
     database.run(f"SELECT capacity_planning.create_capacity_threshold({key}, %s, 'STORAGE', 70)", EVIL)
     root = tmp_path_factory.mktemp("evil-site")

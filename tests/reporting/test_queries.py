@@ -5,6 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from capacity_kit.analysis import run
+from capacity_kit.reporting import tables
+
 AS_OF = pd.Timestamp("2026-11-01T00:00:00Z")
 
 
@@ -92,3 +95,130 @@ def test_a_resource_knows_its_peak_of_the_last_30_days(opened):
         "report_resources", scope="ALL", as_of=later.to_pydatetime(), resource_type="ALL", days=7
     )
     assert pd.isna(kept["peak"].item())
+
+
+def analysed(vault, *moments):
+    """Both methods' forecasts as of some moments, the earliest first."""
+    for moment in moments:
+        vault.analyze(as_of=moment.to_pydatetime())
+        assert all(done.recorded.recorded for done in run.analyse(vault, as_of=moment.to_pydatetime()))
+
+
+def trust(pg18, method, confidence):
+    pg18.run(
+        "UPDATE capacity_planning.capacity_forecast_s SET confidence_level = %s "
+        "WHERE method = %s AND load_end_date IS NULL",
+        confidence,
+        method,
+    )
+
+
+@pytest.mark.parametrize(("sql", "engine"), [(90, 91), (91, 90), (None, 50), (90, None), (None, None)])
+def test_the_engine_is_better_where_the_view_says_so(opened, pg18, sql, engine):
+    measure(opened, "HOST:psutil", 400)
+    analysed(opened, AS_OF)
+    trust(pg18, "SQL", sql)
+    trust(pg18, "ENGINE", engine)
+    found = opened.read("report_forecasts", scope="ALL", as_of=AS_OF.to_pydatetime(), resource_type="STORAGE")
+    view = pg18.value("SELECT method FROM capacity_ops.better_forecast")
+    assert found["is_better"].tolist() == [view == "ENGINE"]
+    assert found["pattern_description"].item().endswith(".")
+    assert set(found["model_parameters"].item()["runway"]) >= {"capacity"}
+
+
+def test_a_report_of_the_past_knows_what_was_known_then_and_nothing_that_is_too_old(opened):
+    measure(opened, "HOST:psutil", 400)
+    before = AS_OF - pd.Timedelta(days=30)
+    analysed(opened, before, AS_OF)
+
+    def issued(as_of):
+        asked = {"scope": "ALL", "resource_type": "ALL", "as_of": as_of.to_pydatetime()}
+        return opened.read("report_forecasts", **asked)["issued_at"].tolist()
+
+    assert issued(AS_OF) == [AS_OF]
+    assert issued(AS_OF - pd.Timedelta(days=25)) == [before]
+    assert issued(AS_OF - pd.Timedelta(days=20)) == []
+    assert issued(AS_OF + pd.Timedelta(days=9)) == []
+    assert issued(before - pd.Timedelta(days=1)) == []
+
+
+def load(vault, values, kind):
+    """One measurement every six hours up to AS_OF."""
+    frame = pd.DataFrame(
+        {
+            "measured_at": pd.date_range(end=AS_OF, periods=len(values), freq="6h"),
+            "tenant": vault.tenant("A"),
+            "resource_type": kind,
+            "resource_name": "pool",
+            "value": values,
+            "capacity": 100.0,
+            "unit": "sessions",
+            "line": range(1, len(values) + 1),
+        }
+    )
+    vault.load([frame], "HOST:psutil")
+
+
+def test_each_forecast_is_held_against_what_it_is_of(opened):
+    load(opened, [10.0, 10.0, 12.0, 40.0] * 60 + [10.0], "CONNECTIONS")
+    analysed(opened, AS_OF - pd.Timedelta(days=10))
+    found = opened.read("report_ledger", scope="ALL", as_of=AS_OF.to_pydatetime(), days=30)
+    assert found["horizon_days"].tolist() == [7, 7]
+    by_method = found.set_index("method")
+    assert by_method.loc["SQL", "measured"] == pytest.approx(11), "the median of its day"
+    assert by_method.loc["ENGINE", "measured"] == pytest.approx(18), "the mean of its day"
+    assert by_method.loc["SQL", "quantiles"] is None
+    assert len(by_method.loc["ENGINE", "quantiles"]) == 7
+    assert sorted(by_method["is_better"]) == [False, True]
+
+
+def test_an_announcement_is_held_against_the_day_that_reached_the_level(opened):
+    load(opened, [20 + n * 0.12 for n in range(601)], "STORAGE")  # 92 at the end, 90 reached 4 days before it
+    early, late = AS_OF - pd.Timedelta(days=60), AS_OF - pd.Timedelta(days=30)
+    analysed(opened, early, late)
+    asked = {"scope": "ALL", "as_of": AS_OF.to_pydatetime(), "days": 200}
+    found = opened.read("report_announced", horizon=30, **asked).set_index(["issued_at", "method"])
+    assert found["is_reached"].to_dict() == {
+        (early, "ENGINE"): False,
+        (early, "SQL"): False,
+        (late, "ENGINE"): True,
+        (late, "SQL"): True,
+    }
+    assert found["is_announced"].to_dict() == found["is_reached"].to_dict()
+    assert found.loc[(late, "SQL"), "reached_after_days"] == 27
+    assert found.loc[(late, "ENGINE"), "probability"] > 0.9
+    assert found.loc[(early, "SQL"), "probability"] == 0
+    assert opened.read("report_announced", horizon=90, **asked).empty, "no forecast is 90 days old"
+
+
+def test_of_two_forecasts_of_one_moment_the_better_counts(opened, pg18):
+    load(opened, [20 + n * 0.12 for n in range(601)], "STORAGE")
+    analysed(opened, AS_OF)
+    for better in ("SQL", "ENGINE"):
+        trust(pg18, "SQL", 60 if better == "ENGINE" else 95)
+        trust(pg18, "ENGINE", 90)
+        now = pg18.value("SELECT clock_timestamp()")
+        found = opened.read("report_issued", scope="ALL", as_of=max(now, AS_OF))
+        assert found["method"].tolist() == [better]
+
+
+def test_an_index_is_called_unused_only_when_that_has_been_counted_for_long():
+    row = {"table_name": "t", "index_name": "i", "is_unique": False, "is_valid": True, "scans": 0}
+    rows = [
+        row | {"is_settled": False},
+        row | {"is_settled": False, "scans": 5},
+        row | {"is_settled": True},
+        row | {"is_settled": True, "scans": 5},
+        row | {"is_settled": True, "is_unique": True},
+        row | {"is_settled": True, "is_valid": False},
+    ]
+    said = tables.indexes(pd.DataFrame(rows))["Verdict"].tolist()
+    assert said == ["too early", "too early", "unused", "ok", "ok", "failed"]
+
+
+def test_scans_are_counted_since_the_first_resource_was_known(opened, pg18):
+    found = asked(opened, "report_indexes")
+    assert len(found) >= 20
+    assert not found["is_settled"].any()
+    measure(opened, "HOST:psutil")
+    assert not asked(opened, "report_indexes")["is_settled"].any(), "since a moment ago"

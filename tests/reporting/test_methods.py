@@ -1,0 +1,267 @@
+"""Two methods, one headline: which is shown, what it says of chances, and how both are scored against what came."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from capacity_kit.reporting import findings, methods, tables
+
+NOW = pd.Timestamp("2026-11-01T00:00:00Z")
+ISSUED = NOW - pd.Timedelta(days=3)
+GIB = 2**30
+
+
+def engine(**other):
+    """What the engine records of a resource that is full in 40 days, more or less."""
+    reach = {
+        "level": 500 * GIB,
+        "p10": 30,
+        "p50": 40,
+        "p90": None,
+        "by": {"7": 0, "30": 0.1, "90": 0.7, "365": 0.85},
+    }
+    return {
+        "origin": ISSUED.isoformat(),
+        "level": 400.0 * GIB,
+        "per_day": 2.5 * GIB,
+        "origins": 6,
+        "wape_7d": 1.0,
+        "wape_30d": 2.0,
+        "wape_90d": None,
+        "coverage_30d": 0.8333,
+        "quantiles": {d: [(400 + int(d) + k) * GIB for k in range(-3, 4)] for d in ("7", "30", "90", "365")},
+        "runway": {
+            "capacity": reach,
+            "critical": {**reach, "level": 450 * GIB, "p10": 0, "p50": 0, "p90": 0},
+        },
+        **other,
+    }
+
+
+def outlook():
+    """Of the database's own analysis: two resources, the second without a capacity."""
+    return pd.DataFrame(
+        {
+            "resource": ["a", "b"],
+            "tenant": ["Harbour", "Harbour"],
+            "resource_type": "STORAGE",
+            "resource_name": ["documents", "logs"],
+            "unit": "bytes",
+            "capacity": [500.0 * GIB, np.nan],
+            "current_usage": 400.0 * GIB,
+            "time_to_warning_days": pd.array([5, pd.NA], "Int64"),
+            "time_to_critical_days": pd.array([10, pd.NA], "Int64"),
+            "time_to_capacity_days": pd.array([20, pd.NA], "Int64"),
+            "forecast_7d": 410.0 * GIB,
+            "forecast_30d": 430.0 * GIB,
+            "forecast_90d": 490.0 * GIB,
+            "forecast_1y": 900.0 * GIB,
+            "confidence_level": 90.0,
+            "trend_direction": "INCREASING",
+            "recommended_action": "by the database",
+            "action_priority": "HIGH",
+            "pattern_type": "LINEAR",
+            "growth_per_day": 1.0,
+            "backtest_origins": 13,
+            "wape_7d": 5.0,
+            "wape_30d": 10.0,
+            "wape_90d": 20.0,
+            "reason": [None, "capacity unknown, so no days to it"],
+        }
+    )
+
+
+def recorded(is_better, **other):
+    """The query report_forecasts on the first of them."""
+    return pd.DataFrame(
+        {
+            "resource": ["a"],
+            "issued_at": ISSUED,
+            "forecast_7d": 407.0 * GIB,
+            "forecast_30d": 430.0 * GIB,
+            "forecast_90d": 490.0 * GIB,
+            "forecast_1y": 765.0 * GIB,
+            "time_to_warning_days": pd.array([1], "Int64"),
+            "time_to_critical_days": pd.array([0], "Int64"),
+            "time_to_capacity_days": pd.array([40], "Int64"),
+            "confidence_level": 98.0,
+            "trend_direction": "INCREASING",
+            "recommended_action": "by the engine",
+            "action_priority": "MEDIUM",
+            "model_parameters": [engine(**other)],
+            "pattern_type": "SLOW_GROWTH",
+            "pattern_description": "+2.5 GiB a day; do not lean on it: the band is wide.",
+            "is_better": is_better,
+        }
+    )
+
+
+def shown(is_better=True, **other):
+    return methods.headline(outlook(), recorded(is_better, **other), NOW)
+
+
+def test_the_better_method_is_shown_and_its_days_count_from_now():
+    first = shown().iloc[0]
+    assert (first["method"], first["recommended_action"], first["confidence_level"]) == (
+        "ENGINE",
+        "by the engine",
+        98,
+    )
+    assert first["time_to_capacity_days"] == 37, "of the 40 days three have passed"
+    assert (first["time_to_warning_days"], first["time_to_critical_days"]) == (0, 0), "no day lies before now"
+    assert first["growth_per_day"] == 2.5 * GIB
+    assert first["backtest_origins"] == 6
+    assert np.isnan(first["wape_90d"])
+    assert (first["sql_confidence"], first["engine_confidence"]) == (90, 98)
+
+
+def test_the_other_method_keeps_the_headline_where_it_is_better_and_the_bands_are_there_all_the_same():
+    first = shown(is_better=False).iloc[0]
+    assert (first["method"], first["time_to_capacity_days"], first["wape_30d"]) == ("SQL", 20, 10)
+    assert methods.band(first["engine"], 30)[3] == 430 * GIB
+
+
+def test_without_the_engine_all_is_as_it_was():
+    alone = methods.headline(outlook(), recorded(True).head(0), NOW)
+    pd.testing.assert_frame_equal(alone[outlook().columns], outlook())
+    assert set(alone["method"]) == {"SQL"}
+    assert tables.bands(alone).empty
+    assert tables.odds(alone, "UTC").empty
+    assert tables.explained(alone).empty
+    assert len(tables.backtests(alone)) == 2
+
+
+def test_what_is_not_expected_within_a_year_says_how_probable_it_is():
+    parameters = engine()
+    parameters["runway"]["capacity"] |= {"p50": None, "by": {"7": 0, "30": 0, "90": 0, "365": 0.2}}
+    late = recorded(True).assign(
+        time_to_capacity_days=pd.array([pd.NA], "Int64"), model_parameters=[parameters]
+    )
+    first = methods.headline(outlook(), late, NOW).iloc[0]
+    assert pd.isna(first["time_to_capacity_days"])
+    assert first["reason"] == "not expected within a year (probability 20 %)"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "< 1 %"), (0.004, "< 1 %"), (0.42, "42 %"), (0.999, "> 99 %"), (np.nan, "–")]
+)
+def test_no_probability_is_said_to_be_0_or_100_percent(value, said):
+    assert methods.share(value) == said
+
+
+def test_odds_say_dates_and_chances_the_soonest_first():
+    said = tables.odds(shown(), "UTC")
+    assert list(said["Level"]) == ["critical 450 GiB", "capacity 500 GiB"]
+    assert list(said.iloc[0][["1 in 10 by", "Even by", "9 in 10 by"]]) == ["reached"] * 3
+    capacity = said.iloc[1]
+    assert list(capacity[["1 in 10 by", "Even by", "9 in 10 by"]]) == ["2026-11-28", "2026-12-08", "–"]
+    assert list(capacity.iloc[6:]) == ["< 1 %", "10 %", "70 %", "85 %"]
+
+
+def test_a_level_that_a_year_hardly_reaches_has_no_row():
+    parameters = engine()
+    for level in parameters["runway"].values():
+        level["by"] = {"7": 0, "30": 0, "90": 0, "365": 0.009}
+    assert tables.odds(shown(runway=parameters["runway"]), "UTC").empty
+
+
+def test_a_runway_of_maxima_says_so():
+    said = tables.odds(shown(runway_of="the maximum of a day"), "UTC")
+    assert said["Level"].iloc[1] == "capacity 500 GiB, by the maximum of a day"
+
+
+def test_doubts_are_the_engines_own_and_those_of_its_backtest():
+    assert methods.doubts({"why": "level.", "coverage_30d": 0.8}) == ""
+    assert methods.doubts({"why": "level; do not lean on it: a and b.", "coverage_30d": None}) == "a and b"
+    both = methods.doubts({"why": "level; do not lean on it: a.", "coverage_30d": 0.5})
+    assert both == "a; its 80 % band held 50 % of what came 30 days ahead in the backtest"
+    said = tables.explained(shown()).iloc[0]
+    assert said["Lean on it"] == "with care"
+    assert said["What drives it"] == "+2.5 GiB a day; do not lean on it: the band is wide."
+    assert "Do not lean on it: the band is wide." in tables.error_sentence(shown().iloc[0])
+
+
+def test_methods_that_disagree_are_called_so():
+    row = shown(is_better=False).iloc[0]
+    assert (
+        methods.apart(row)
+        == "The methods disagree: for 365 days ahead the engine gives 762 GiB to 768 GiB 9 chances in 10."
+    )
+    assert methods.apart(row) in tables.error_sentence(row)
+    row["forecast_1y"] = 765.0 * GIB
+    assert methods.apart(row) == ""
+    assert methods.apart(shown().iloc[0]) == ""
+
+
+def test_the_card_and_the_fate_tell_the_chances():
+    both = shown()
+    assert findings.shortest(both).value == "37 days"
+    assert findings.shortest(both).note.endswith("; 1 in 10: 27 days, 9 in 10: later than a year")
+    assert findings._fate(both.iloc[0]) == (
+        "Storage documents of Harbour is as likely as not full in 37 days (within 90 days: 70 %)"
+    )
+
+
+def ledger(*rows):
+    names = ["resource", "issued_at", "method", "forecast", "measured", "quantiles", "is_better"]
+    return pd.DataFrame(rows, columns=names).assign(horizon_days=30)
+
+
+BAND = [80.0, 85.0, 95.0, 100.0, 105.0, 115.0, 120.0]
+
+
+def test_scores_are_means_over_resources_and_a_point_is_a_band_of_no_width():
+    scored = methods.scores(
+        ledger(
+            ("a", NOW, "SQL", 110.0, 100.0, None, True),
+            ("a", NOW, "ENGINE", 100.0, 100.0, BAND, False),
+            ("b", NOW, "SQL", 1e9, 2e9, None, False),
+            ("b", NOW, "ENGINE", 100.0, 114.0, BAND, True),
+            ("b", ISSUED, "ENGINE", 1.0, 114.0, BAND, True),
+            ("a", ISSUED, "SQL", 1.0, np.nan, None, True),
+        )
+    ).set_index("method")
+    assert list(scored["forecasts"]) == [2, 2, 2], "only where both had issued one, and it came due"
+    assert scored.loc["SQL", "error"] == pytest.approx((10 + 50) / 2)
+    assert scored.loc["SQL", "loss"] == pytest.approx(scored.loc["SQL", "error"]), "it has no band"
+    assert scored.loc["ENGINE", "error"] == pytest.approx((0 + 100 * 14 / 114) / 2)
+    assert scored.loc["ENGINE", "loss"] < scored.loc["SQL", "loss"]
+    assert list(scored.loc["ENGINE", ["cover_50", "cover_80", "cover_90"]]) == [50, 100, 100]
+    assert np.isnan(scored.loc["SQL", "cover_80"])
+    assert scored.loc["better", "error"] == pytest.approx((10 + 100 * 14 / 114) / 2)
+
+
+def test_the_loss_of_a_band_is_twice_the_mean_pinball_loss():
+    scored = methods.scores(ledger(("a", NOW, "ENGINE", 100.0, 110.0, BAND, True))).iloc[0]
+    levels = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95]
+    pinball = [q * (110 - b) if b <= 110 else (1 - q) * (b - 110) for q, b in zip(levels, BAND, strict=True)]
+    assert scored["loss"] == pytest.approx(100 * 2 * np.mean(pinball) / 110)
+
+
+def test_nothing_came_due():
+    assert methods.scores(ledger(("a", NOW, "SQL", 1.0, np.nan, None, True))).empty
+
+
+def test_decisions_count_what_was_announced_and_what_came():
+    said = pd.DataFrame(
+        {
+            "method": ["SQL", "SQL", "SQL", "ENGINE", "ENGINE"],
+            "is_announced": [True, True, False, True, False],
+            "is_reached": [True, False, True, True, False],
+            "probability": [1.0, 1.0, 0.0, 0.8, 0.1],
+        }
+    )
+    found = methods.decisions(said).set_index("method")
+    assert list(found.loc["SQL"]) == [3, 2, 1, 1, pytest.approx(2 / 3)]
+    assert list(found.loc["ENGINE"]) == [2, 1, 1, 0, pytest.approx((0.04 + 0.01) / 2)]
+    assert methods.decisions(said.head(0)).empty
+
+
+@pytest.mark.parametrize(("held", "mood"), [(60.0, "attention"), (79.0, "good"), (95.0, "attention")])
+def test_a_band_that_holds_too_little_or_too_much_is_watched(held, mood):
+    scores = pd.DataFrame({"method": ["ENGINE"], "horizon_days": 30, "forecasts": 10, "cover_80": held})
+    (card,) = findings._band(scores)
+    assert (card.value, card.mood) == (f"{held} %", mood)
+    assert findings._band(scores.head(0)) == []
