@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,8 +32,8 @@ class Replayed:
     Attributes
     ----------
     scores : DataFrame
-        One row a threshold: the columns of ``tune_thresholds``, those of `replay.Replayed.scores`, and ``recommendation``
-        (the guide's; None: not decided).
+        One row a threshold: the columns of ``tune_thresholds``, those of `replay.Replayed.scores`, and the guide's
+        ``recommendation`` (None: not decided).
     total : Score
         All thresholds' alerts as one.
     reached : DataFrame
@@ -145,7 +145,7 @@ class _Batch:
 
     @property
     def policies(self) -> list[Policy]:
-        return [Policy.of(row, row["target"], row["margin"]) for _, row in self.thresholds.iterrows()]
+        return [_policy(row) for row in self.thresholds.to_dict("records")]
 
     def pairs(self, fleet: Fleet) -> npt.NDArray[np.int64]:
         """Which threshold looks at which resource, by their numbers."""
@@ -159,10 +159,10 @@ class _Batch:
         return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
 
     def _watched(self, threshold: pd.Series[Any]) -> pd.Series[bool]:
-        own = self.resources["tenant_key"] == threshold["tenant_key"]
-        if threshold["resource_type"] == vault.ALL:
-            return own
-        return own & (self.resources["resource_type"] == threshold["resource_type"])
+        own: pd.Series[bool] = self.resources["tenant_key"].eq(threshold["tenant_key"])
+        if threshold["resource_type"] != vault.ALL:
+            own &= self.resources["resource_type"].eq(threshold["resource_type"])
+        return own
 
 
 def _batches(thresholds: pd.DataFrame, resources: pd.DataFrame, most: int | None) -> Iterator[_Batch]:
@@ -372,36 +372,31 @@ def proposed(thresholds: pd.DataFrame, found: Sequence[tuning.Proposal]) -> pd.D
     Returns
     -------
     DataFrame
-        ``threshold``, ``seen``, ``tenant``, ``threshold_name``, ``resource_type``, ``level``; ``changes`` (column to what
-        it is and what it would be; empty: it stays); ``reason``, ``cost_present``, ``cost_proposed``, ``saved``, ``low``,
-        ``high`` (hours of work over ``judged_days``), ``events``, ``recommendation`` (the guide's). Tuned together, the
-        costs are of all and stand in each row.
+        ``threshold``, ``seen``, ``tenant``, ``threshold_name`` and more of the query; ``changes`` (column to what it is
+        and what it would be; empty: it stays); ``reason``, ``cost_present``, ``cost_proposed``, ``saved``, ``low``,
+        ``high`` (hours of work over ``judged_days``), ``events``, ``recommendation`` (the guide's). Of thresholds that
+        were tuned together the costs are of all, and stand in each row.
     """
     by_key = {proposal.key: proposal for proposal in found}
     rows: list[dict[str, Any]] = []
-    for _, threshold in thresholds.iterrows():
+    for threshold in thresholds.to_dict("records"):
         proposal = by_key.get(threshold["threshold"]) or by_key.get(vault.ALL)
         if proposal is None:
             continue
-        present = Policy.of(threshold, threshold["target"], threshold["margin"])
-        policy_proposed = proposal.each.get(threshold["threshold"])
-        rows.append(
-            {
-                **{name: threshold[name] for name in _NAMED},
-                "changes": {} if policy_proposed is None else tuning.changes(present, policy_proposed),
-                **{name: getattr(proposal, name) for name in _PROPOSED},
-            }
-        )
-    table = pd.DataFrame(rows, columns=[*_NAMED, "changes", *_PROPOSED])
-    order = ["is_change", "saved"]
-    table = table.assign(is_change=[bool(changes) for changes in table["changes"]])
-    table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
-    return _without_contradictions(table.drop(columns="is_change"), thresholds)
+        chosen = proposal.each.get(threshold["threshold"])
+        changes = {} if chosen is None else tuning.changes(_policy(threshold), chosen)
+        said = {name: getattr(proposal, name) for name in _PROPOSED}
+        rows.append({**{name: threshold[name] for name in _NAMED}, "changes": changes, **said})
+    rows.sort(key=lambda row: (not row["changes"], -row["saved"]))
+    return pd.DataFrame(_without_contradictions(rows, thresholds), columns=[*_NAMED, "changes", *_PROPOSED])
+
+
+def _policy(threshold: Mapping[Any, Any]) -> Policy:
+    return Policy.of(threshold, threshold["target"], threshold["margin"])
 
 
 _NAMED: Final = (
-    "threshold", "seen", "tenant", "tenant_key", "threshold_name", "resource_type", "threshold_type", "threshold_operator",
-    "level",
+    "threshold", "seen", "tenant", "tenant_key", "threshold_name", "resource_type", "threshold_type", "level",
 )  # fmt: skip
 _PROPOSED: Final = (
     "reason", "cost_present", "cost_proposed", "saved", "low", "high", "confidence", "events", "judged_days",
@@ -409,30 +404,30 @@ _PROPOSED: Final = (
 )  # fmt: skip
 
 
-def _without_contradictions(table: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
-    """Leave out a change after which a warning would not come before its critical level; the larger saving goes first."""
+def _without_contradictions(rows: list[dict[str, Any]], thresholds: pd.DataFrame) -> list[dict[str, Any]]:
+    """Keep what would let a warning come no earlier than its critical level; the larger saving goes first."""
     upper = thresholds[thresholds["threshold_operator"].isin([">=", ">"])]
-    levels = {
-        (row["tenant_key"], row["resource_type"], row["threshold"]): (row["threshold_type"], row["level"])
-        for _, row in upper.iterrows()
-    }
-    for at, row in table.iterrows():
+    levels = {row["threshold"]: row for row in upper.to_dict("records")}
+    for row in rows:
         change = row["changes"].get("threshold_percentage")
-        key = (row["tenant_key"], row["resource_type"], row["threshold"])
-        if change is None or key not in levels:
+        if change is None or row["threshold"] not in levels:
             continue
-        tried = {**levels, key: (row["threshold_type"], change[1])}
-        own = [found for (*owner, _), found in tried.items() if owner == [*key[:2]]]
+        before = levels[row["threshold"]]["level"]
+        levels[row["threshold"]]["level"] = change[1]
+        own = [
+            (other["threshold_type"], other["level"])
+            for other in levels.values()
+            if (other["tenant_key"], other["resource_type"]) == (row["tenant_key"], row["resource_type"])
+        ]
         warnings = [level for kind, level in own if kind == "WARNING"]
         criticals = [level for kind, level in own if kind == "CRITICAL"]
         if warnings and criticals and max(warnings) >= min(criticals):
-            table.at[at, "changes"] = {}
-            table.at[at, "reason"] = (
-                f"{units.number(change[1])} % would be cheaper, but the warning would then not come before the critical level."
+            levels[row["threshold"]]["level"] = before
+            row["changes"] = {}
+            row["reason"] = (
+                f"Keep: at {units.number(change[1])} % the warning would not come before the critical level."
             )
-        else:
-            levels = tried
-    return table
+    return rows
 
 
 def told(changes: dict[str, tuple[Any, Any]]) -> str:

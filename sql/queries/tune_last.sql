@@ -2,7 +2,7 @@
 WITH step AS (
     SELECT t.capacity_threshold_hk, t.tenant_hk, t.threshold_name, t.resource_type, s.entry, s.n,
            jsonb_build_object('threshold_percentage', t.threshold_percentage, 'threshold_value', CASE WHEN t.unit <> 'percent' THEN t.threshold_value END,
-               'recovery_margin', t.recovery_margin, 'suppression_enabled', t.suppression_enabled,
+               'threshold_probability', t.threshold_probability, 'recovery_margin', t.recovery_margin, 'suppression_enabled', t.suppression_enabled,
                'suppression_duration_minutes', t.suppression_duration_minutes, 'business_hours_only', t.business_hours_only) AS is_now
     FROM capacity_planning.capacity_threshold_s t
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(t.threshold_tuning_history) WHEN 'array' THEN t.threshold_tuning_history ELSE '[]' END)
