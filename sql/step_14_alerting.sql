@@ -774,7 +774,7 @@ BEGIN
         SELECT a.alert_hk, h.alert_bk, a.tenant_hk, a.severity, capacity_alerting.severity_rank(a.severity) AS rank, a.condition, a.message, a.escalations,
                a.raised_at, e.resource_type, e.resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
                CASE a.condition WHEN 'RUNWAY' THEN -a.value_at_raise ELSE a.value_at_raise END AS fullness, l.capacity_threshold_hk, l.resource_utilization_hk,
-               t.auto_resolution_action,
+               t.auto_resolution_action, w.tenant_name,
                CASE WHEN p_kind = 'ESCALATION' THEN nullif(t.escalation_contacts, '{}') END AS contacts,
                coalesce(nullif(t.notification_channels, '{}'), v_default) AS channels
         FROM capacity_alerting.alert_s a
@@ -782,6 +782,7 @@ BEGIN
         JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
         JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
         JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL
+        LEFT JOIN capacity_ops.tenant w ON w.tenant_hk = a.tenant_hk
         WHERE a.alert_hk = ANY (p_alerts) AND a.load_end_date IS NULL),
     -- a contact is a mail address, told through EMAIL, or else a channel's name
     told AS MATERIALIZED (
@@ -816,13 +817,13 @@ BEGIN
         SELECT p.channel, p.contact, p.condition, p.family, count(*) AS n,
                (array_agg(p.severity ORDER BY p.rank DESC, p.place))[1] AS severity, bool_or(p.is_unheard) AS is_unheard,
                count(DISTINCT p.tenant_hk) AS tenants,
-               string_agg(p.message, E'\n' ORDER BY p.place) FILTER (WHERE p.place <= 10) AS lines
+               string_agg(concat_ws(': ', p.tenant_name, p.message), E'\n' ORDER BY p.place) FILTER (WHERE p.place <= 10) AS lines
         FROM placed p GROUP BY p.channel, p.contact, p.condition, p.family),
     -- the cause stands for the group: its incident, its runbook, what is to be done about it
     written AS MATERIALIZED (
         SELECT g.*, c.alert_hk, d.dedup_key, left(encode(sha256(convert_to(concat_ws('|', d.dedup_key, p_kind, g.channel, coalesce(g.contact, ''), d.n), 'UTF8')), 'hex'), 32) AS key,
                format('%s: %s %s of %s%s%s', g.severity, c.resource_type, c.resource_name,
-                      CASE WHEN c.tenant_hk IS NULL THEN 'the system' ELSE coalesce((SELECT w.tenant_name FROM capacity_ops.tenant w WHERE w.tenant_hk = c.tenant_hk), 'a tenant that is gone') END,
+                      CASE WHEN c.tenant_hk IS NULL THEN 'the system' ELSE coalesce(c.tenant_name, 'a tenant that is gone') END,
                       CASE WHEN g.n > 1 THEN format(' and %s more', to_char(g.n - 1, 'FM999,999,999')) END,
                       CASE p_kind WHEN 'ESCALATION' THEN format(' (escalation %s)', c.escalations) END) AS subject,
                concat_ws(E'\n',

@@ -671,7 +671,7 @@ BEGIN ATOMIC
         SELECT r.capacity FROM capacity_ops.capacity_registry r
         WHERE r.resource_type = m.resource_type AND r.resource_name = m.resource_name
           AND coalesce(r.tenant_hk, ''::bytea) = coalesce(m.tenant_hk, ''::bytea) AND r.valid_from <= m.measurement_timestamp
-        ORDER BY r.valid_from DESC LIMIT 1)) AS capacity) c
+        ORDER BY r.valid_from DESC LIMIT 1)) AS capacity OFFSET 0) c
     CROSS JOIN LATERAL (SELECT coalesce(m.monitoring_frequency_seconds, own.pace) AS seconds) i
     WHERE p_tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk;
 END;
@@ -1033,8 +1033,8 @@ BEGIN ATOMIC
     JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
     LEFT JOIN LATERAL (
         SELECT s.time_to_capacity_days FROM capacity_planning.capacity_forecast_s s
-        WHERE s.capacity_forecast_hk = capacity_ops.hash_key(capacity_ops.resource_key(j.resource_type, j.resource_name, j.tenant_hk) || '|SQL')
-          AND s.load_end_date IS NULL AND j.exceeded AND j.condition = 'LEVEL') f ON true
+        WHERE s.load_end_date IS NULL AND s.capacity_forecast_hk = CASE WHEN j.exceeded AND j.condition = 'LEVEL'
+            THEN capacity_ops.hash_key(capacity_ops.resource_key(j.resource_type, j.resource_name, j.tenant_hk) || '|SQL') END) f ON true
     ORDER BY j.exceeded DESC NULLS LAST, j.utilization DESC NULLS LAST, j.tenant_hk NULLS FIRST,
              j.resource_type, j.resource_name, j.level DESC, t.threshold_name;
 END;
@@ -1046,7 +1046,7 @@ RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilizatio
                threshold_exceeded boolean, alert_severity varchar, recommended_action text,
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, alert_message text, verdict_reason text)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     v_at timestamptz := coalesce(p_as_of, clock_timestamp());
 BEGIN
