@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated, NoReturn
 
 import typer
 
 from capacity_kit import console, vault
-from capacity_kit.cli.common import (
-    Dsn,
-    Json,
-    opened_vault,
-)
+from capacity_kit.cli.common import Dsn, Json, opened_vault, resource
 from capacity_kit.errors import ATTENTION, OK
 from capacity_kit.vault import embedded
 from capacity_kit.vault import verify as verification
@@ -51,8 +48,20 @@ def deploy(dsn: Dsn = None, as_json: Json = False) -> None:
             )
 
 
-def verify(dsn: Dsn = None, as_json: Json = False) -> None:
+def verify(
+    dsn: Dsn = None,
+    alerts: Annotated[
+        bool,
+        typer.Option(
+            "--alerts",
+            help="Instead: a synthetic breach of each active threshold, from evaluation to a rendered message, undone.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Go through the deployment guide's verification list; exit code 3 when something needs doing."""
+    if alerts:
+        _verify_alerts(dsn, as_json)
     with opened_vault(dsn, deployed=False) as opened:
         checks = verification.verify(opened)
     if as_json:
@@ -64,6 +73,29 @@ def verify(dsn: Dsn = None, as_json: Json = False) -> None:
             prose=True,
         )
     raise typer.Exit(ATTENTION if any(c.verdict in ("failed", "attention") for c in checks) else OK)
+
+
+def _verify_alerts(dsn: str | None, as_json: bool) -> NoReturn:
+    with opened_vault(dsn) as opened, console.progress("Rehearsing"):
+        found = verification.rehearse(opened)
+    failed = int(found["verdict"].eq("failed").sum())
+    if as_json:
+        console.as_json(found)
+    elif found.empty:
+        console.out.print("There are no active thresholds; capacity analyze --thresholds makes the defaults.")
+    else:
+        console.table(
+            ["tenant", "threshold", "resource", "verdict", "found", "to do"],
+            [
+                (row.tenant, row.threshold_name, resource(row), row.verdict, row.found, row.to_do)
+                for row in console.rows(found)
+            ],
+            prose=True,
+        )
+        console.out.print(
+            f"{len(found) - failed:,} of {len(found):,} thresholds reach a message; nothing of it stays."
+        )
+    raise typer.Exit(ATTENTION if found["verdict"].ne("ok").any() else OK)
 
 
 def _tell_server(found: embedded.Status, as_json: bool) -> None:

@@ -86,6 +86,64 @@ def verify(vault: Vault) -> list[Check]:
     return [*checks, Check("schema", "ok", versions), *_catalog(catalog), *_views(vault), *_data(vault)]
 
 
+_HELD: Final = {
+    "MUTED": "muted",
+    "MAINTENANCE": "in maintenance",
+    "OUTSIDE_BUSINESS_HOURS": "outside business hours",
+    "SUPPRESSED": "suppressed after the alert before",
+}
+"""What holds an alert for a time only: its threshold can fire all the same."""
+_TO_DO: Final = {
+    "DISABLED": "Set alert_enabled, or is_active to false.",
+    "no channel": "Make a channel the default, or set notification_channels.",
+    "stale": "Run: capacity capture, and schedule it",
+    "no forecast": "Run: capacity analyze --engine local",
+}
+
+
+def rehearse(vault: Vault) -> pd.DataFrame:
+    """Send a synthetic breach of each active threshold through evaluation to a rendered message, and undo all of it.
+
+    Parameters
+    ----------
+    vault
+        An open vault; nothing in its database is changed.
+
+    Returns
+    -------
+    DataFrame
+        A row a threshold, what cannot fire first: ``tenant``, ``threshold_name``, ``resource_type``, ``resource_name``,
+        ``condition``, ``subject``, ``body``, ``channels``; ``verdict`` (``ok``; ``attention``: it fires, and something
+        about it needs doing; ``failed``: it cannot fire), ``found`` (the message, or the reason), ``to_do``.
+    """
+    with vault.transaction(rollback=True):
+        rows = vault.read("verify_alerts")
+    judged = [_rehearsed(row) for row in rows.astype(object).where(rows.notna(), None).to_dict("records")]
+    rows = rows.assign(
+        verdict=pd.Series([j[0] for j in judged], dtype="str"),
+        found=pd.Series([j[1] for j in judged], dtype="str"),
+        to_do=pd.Series([j[2] for j in judged], dtype="str"),
+    )
+    order = rows["verdict"].map({"failed": 0, "attention": 1, "ok": 2})
+    kept = [
+        *("tenant", "threshold_name", "resource_type", "resource_name", "condition"),
+        *("verdict", "found", "to_do", "subject", "body", "channels"),
+    ]
+    return rows.loc[order.sort_values(kind="stable").index, kept].reset_index(drop=True)
+
+
+def _rehearsed(row: dict[Any, Any]) -> tuple[str, str, str]:
+    """Verdict, what was found, and what to do."""
+    reason, problem, advice = row["reason"], row["problem"], row["advice"] or ""
+    message = units.plain(row["message"] or row["subject"] or "", 200)
+    if not row["fired"] and (reason not in _HELD or row["body"] is None):
+        return "failed", f"cannot fire: {_HELD.get(reason, reason)}", advice or _TO_DO.get(reason, "")
+    held = "" if row["fired"] else f"held back now, {_HELD[reason]}: "
+    if problem:
+        return "attention", f"{problem}; {held}{message}", advice
+    return "ok", f"{held}{message}", ""
+
+
 def _version(vault: Vault) -> Check:
     return Check("PostgreSQL", "ok", f"{vault.server.version} ({OLDEST} or newer is needed)")
 
