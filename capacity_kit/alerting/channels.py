@@ -496,7 +496,7 @@ def _words(error: Exception, timeout: float) -> str:
     said = str(error)
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {timeout:g} s"
-    if isinstance(error, TimeoutError | requests.Timeout):
+    if isinstance(error, TimeoutError | requests.Timeout) or "timed out" in said:
         return f"no answer within {timeout:g} s"
     if isinstance(error, ssl.SSLError | requests.exceptions.SSLError):
         found = re.search(r"certificate verify failed: ([a-z A-Z-]+)", said)
@@ -516,7 +516,8 @@ def _secrets(address: str) -> list[str]:
     """Whatever of an address must not be read, in every form in which a program may print it, the longest first."""
     rest = address.partition("://")[2]
     authority, _, tail = rest.partition("/")
-    if "@" in tail.partition("?")[0] and "@" not in authority:  # a password with a / in it
+    if "@" in tail.partition("?")[0] and not re.fullmatch(r"(.*@)?[^@:]*(:\d*)?", authority):
+        # a password with a / in it
         authority, _, tail = rest.rpartition("@")
     before_query, _, query = tail.partition("?")
     if "?" in authority:
@@ -537,25 +538,20 @@ def _secrets(address: str) -> list[str]:
     return sorted((f for f in forms if len(f) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
-class _Note(logging.Handler):
-    """Keep what apprise says to the thread that asked, and from everybody else: its debug lines hold addresses."""
+class _Note(logging.Filter):
+    """Keep what is logged to the thread that asked, and from everybody else: these loggers' lines hold addresses."""
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def filter(self, record: logging.LogRecord) -> bool:
         if _heard.listening and record.levelno >= logging.WARNING:
             _heard.said.append(record.getMessage())
-
-
-_note = _Note()
+        return False
 
 
 @functools.cache
 def _hush() -> None:
-    """Keep apprise's and urllib3's log records, which hold addresses, out of the program's logs."""
+    """Keep apprise's and urllib3's log records out of the program's logs."""
     for name in ("apprise", "urllib3.connectionpool"):
-        logger = logging.getLogger(name)
-        logger.propagate = False
-        logger.handlers = [_note]
-        logger.setLevel(logging.WARNING)
+        logging.getLogger(name).addFilter(_Note())
 
 
 @functools.cache

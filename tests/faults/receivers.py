@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -38,8 +39,9 @@ OK: Answer = (200, {}, b"ok")
 class Web:
     """An HTTP server that keeps what it is sent.
 
-    ``answer`` says what it does of each request: an answer, ``"hang"`` (say nothing until closed) or ``"drop"`` (close
-    the connection). Every request is kept before it is answered.
+    ``answer`` says what it does of each request: an answer, ``"hang"`` (say nothing until closed), ``"drip"`` (say a
+    byte now and then, and never come to an end) or ``"drop"`` (close the connection). Every request is
+    kept before it is answered.
     """
 
     def __init__(self, answer: Callable[[Request], Answer | str] | None = None) -> None:
@@ -59,8 +61,13 @@ class Web:
                 if answer == "hang":
                     web._closing.wait(60)
                     return
-                if isinstance(answer, str):
+                if answer == "drip":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drops: ")
+                    while not web._closing.wait(0.05):
+                        self.wfile.write(b".")
                     return
+                if isinstance(answer, str):
+                    return  # dropped
                 status, headers, body = answer
                 try:
                     self.send_response(status)
@@ -96,9 +103,10 @@ class Web:
 
 
 class Mailbox:
-    """An SMTP server that keeps the mails it takes.
+    """An SMTP server that keeps the mails it is sent.
 
-    ``answer_recipient`` and ``answer_data`` say what it answers; the mail is kept before ``answer_data`` is asked.
+    ``answer_recipient`` and ``answer_data`` say what it answers, ``"hang"`` being an answer that comes late; the mail
+    is kept before ``answer_data`` is asked.
     """
 
     def __init__(self) -> None:
@@ -122,7 +130,11 @@ class Mailbox:
                 assert isinstance(mail, EmailMessage)
                 box.mails.append(mail)
                 box.envelopes.append(list(envelope.rcpt_tos))
-                return box.answer_data(mail)
+                answer = box.answer_data(mail)
+                if answer == "hang":  # it has the mail, and is slow to say so
+                    await asyncio.sleep(1.5)
+                    return "250 OK"
+                return answer
 
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -1,0 +1,429 @@
+"""Each kind of channel against a real server: what arrives, what a refusal becomes, and what nobody gets to see."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import smtplib
+import socket
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pydantic import SecretStr
+
+from capacity_kit import settings
+from capacity_kit.alerting import channels
+from capacity_kit.alerting.channels import Channel, Undelivered
+from capacity_kit.errors import CapacityError
+from tests.faults.receivers import Mailbox, Web
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Message:
+    key: str = KEY
+    kind: str = "ALERT"
+    severity: str | None = "CRITICAL"
+    subject: str = "STORAGE cluster is past 90 %"
+    body: str = f"It stands at 91 %.\n\nkey: {KEY}"
+    dedup_key: str = "fedcba9876543210fedcba9876543210"
+    attachment: str | None = None
+
+
+@pytest.fixture
+def web():
+    with Web() as opened:
+        yield opened
+
+
+@pytest.fixture
+def mailbox():
+    with Mailbox() as opened:
+        yield opened
+
+
+def channel(address, name="X"):
+    return Channel(name, SecretStr(address))
+
+
+def chat(web):
+    return channel(f"mmost://127.0.0.1:{web.port}/abcdefghijklmnopqrstuvwxyz", "CHAT")
+
+
+def pager(web):
+    return channel(f"pagerduty+http://R0utingKey@127.0.0.1:{web.port}/v2/enqueue", "PAGERDUTY")
+
+
+def mail(mailbox, receivers="ops%40example.org", more=""):
+    return channel(f"mailto://127.0.0.1:{mailbox.port}/{receivers}?from=capacity@example.com{more}", "EMAIL")
+
+
+# --- mail
+
+
+def test_a_mail_carries_its_key_where_programs_and_people_find_it(mailbox):
+    assert mail(mailbox).send(Message(), None, 5) is None
+    (sent,) = mailbox.mails
+    assert sent["Message-ID"] == f"<{KEY}@example.com>"
+    assert sent["X-Capacity-Key"] == KEY
+    assert sent["References"] == "<fedcba9876543210fedcba9876543210.incident@example.com>"
+    assert sent["Auto-Submitted"] == "auto-generated"
+    assert sent["Subject"] == Message.subject
+    assert sent.get_content().rstrip().endswith(f"key: {KEY}")
+    assert mailbox.envelopes == [["ops@example.org"]]
+
+
+def test_the_key_is_added_where_the_text_lacks_it(mailbox):
+    mail(mailbox).send(Message(body="no key"), None, 5)
+    assert mailbox.mails[0].get_content().split() == ["no", "key", "key:", KEY]
+
+
+def test_a_second_sending_is_the_same_mail(mailbox):
+    for _ in range(2):
+        mail(mailbox).send(Message(key="report|2026-11|Größe"), None, 5)
+    first, second = mailbox.mails
+    assert first["Message-ID"] == second["Message-ID"]
+    assert first["X-Capacity-Key"] == second["X-Capacity-Key"] == "report|2026-11|Größe"
+
+
+def test_a_contact_is_told_through_the_channels_server_alone(mailbox):
+    mail(mailbox, more="&cc=boss@example.org&bcc=spy@example.org").send(Message(), "on.call@example.net", 5)
+    assert mailbox.envelopes == [["on.call@example.net"]]
+    assert mailbox.mails[0]["To"] == "on.call@example.net"
+
+
+def test_all_receivers_get_one_mail(mailbox):
+    mail(mailbox, "a@x.org/b@x.org", "&cc=c@x.org&bcc=d@x.org").send(Message(), None, 5)
+    assert mailbox.envelopes == [["a@x.org", "b@x.org", "c@x.org", "d@x.org"]]
+    assert "d@x.org" not in str(mailbox.mails[0])
+
+
+def test_a_report_is_attached(mailbox, tmp_path):
+    file = tmp_path / "Bericht für Größe.html"
+    file.write_text("<h1>Größe</h1>")
+    assert mail(mailbox).send(Message(attachment=str(file)), None, 5) is None
+    (part,) = mailbox.mails[0].iter_attachments()
+    assert (part.get_filename(), part.get_content_type()) == (file.name, "text/html")
+    assert part.get_payload(decode=True) == file.read_bytes()
+
+
+def test_a_report_that_is_gone_does_not_keep_the_mail(mailbox, tmp_path):
+    said = mail(mailbox).send(Message(attachment=str(tmp_path / "gone.html")), None, 5)
+    assert said == "gone.html could not be attached: No such file or directory"
+    assert mailbox.mails[0].get_content().startswith(said)
+
+
+def test_a_subject_cannot_smuggle_headers(mailbox):
+    mail(mailbox).send(Message(subject="full\r\nBcc: victim@example.org\nX: y"), None, 5)
+    assert mailbox.mails[0]["Subject"] == "full Bcc: victim@example.org X: y"
+    assert mailbox.mails[0]["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "permanent"), [("550 no such user", True), ("451 greylisted", False), ("450 busy", False)]
+)
+def test_a_refused_receiver_is_final_when_the_server_says_so(mailbox, answer, permanent):
+    mailbox.answer_recipient = lambda _: answer
+    with pytest.raises(Undelivered, match=answer) as raised:
+        mail(mailbox).send(Message(), None, 5)
+    assert raised.value.permanent is permanent
+    assert not raised.value.is_down
+
+
+def test_one_receiver_of_two_that_is_refused_is_said(mailbox):
+    mailbox.answer_recipient = lambda address: "550 unknown" if address.startswith("b") else "250 OK"
+    said = mail(mailbox, "a@x.org/b@x.org").send(Message(), None, 5)
+    assert said == "1 of 2 receivers were refused: 550 unknown"
+
+
+@pytest.mark.parametrize(("answer", "permanent"), [("554 spam", True), ("452 disk full", False)])
+def test_a_refused_mail_is_final_when_the_server_says_so(mailbox, answer, permanent):
+    mailbox.answer_data = lambda _: answer
+    with pytest.raises(Undelivered, match=answer) as raised:
+        mail(mailbox).send(Message(), None, 5)
+    assert raised.value.permanent is permanent
+
+
+@pytest.mark.parametrize("contact", ["a@b@c", "x y@z.org", "x@z.org\r\nRCPT TO:<v@x.org>", "<x@z.org>"])
+def test_what_is_no_mail_address_is_final(mailbox, contact):
+    with pytest.raises(Undelivered, match="no mail address") as raised:
+        mail(mailbox).send(Message(), contact, 5)
+    assert raised.value.permanent
+    assert mailbox.mails == []
+
+
+def test_a_contact_cannot_be_told_through_a_chat(web):
+    with pytest.raises(Undelivered, match="no mail server") as raised:
+        chat(web).send(Message(), "x@example.org", 5)
+    assert not raised.value.permanent
+
+
+def test_mail_that_was_to_be_encrypted_is_not_sent_in_the_clear(mailbox):
+    with pytest.raises(Undelivered, match="leave pgp= out"):
+        mail(mailbox, more="&pgp=encrypt").send(Message(), None, 5)
+    assert mailbox.mails == []
+
+
+def test_a_mail_server_that_says_nothing_is_not_waited_for_long():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(Undelivered, match=r"no answer within 0\.3 s") as raised:
+            channel(f"mailto://127.0.0.1:{silent.getsockname()[1]}/a@x.org?from=b@x.org").send(
+                Message(), None, 0.3
+            )
+    assert time.monotonic() - began < 3
+    assert raised.value.is_down
+    assert not raised.value.permanent
+
+
+def test_a_mail_server_that_is_away_is_tried_again():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(Undelivered, match="the connection failed") as raised:
+        channel(f"mailto://127.0.0.1:{port}/a@x.org?from=b@x.org").send(Message(), None, 1)
+    assert raised.value.is_down
+    assert not raised.value.permanent
+
+
+# --- PagerDuty
+
+
+def test_an_incident_is_opened_and_closed_under_one_key(web):
+    web.answer = lambda _: (202, {}, b'{"status": "success"}')
+    pager(web).send(Message(), None, 5)
+    pager(web).send(Message(kind="RESOLUTION", key="another"), None, 5)
+    opened, closed = (request.document for request in web.requests)
+    assert opened["event_action"] == "trigger"
+    assert opened["routing_key"] == closed["routing_key"] == "R0utingKey"
+    assert opened["dedup_key"] == closed["dedup_key"] == Message.dedup_key
+    assert opened["payload"]["summary"] == Message.subject
+    assert opened["payload"]["severity"] == "critical"
+    assert opened["payload"]["custom_details"] == {"message": Message.body, "kind": "ALERT", "key": KEY}
+    assert closed["event_action"] == "resolve"
+
+
+def test_an_event_that_is_refused_is_final(web):
+    web.answer = lambda _: (400, {}, b'{"message": "Event object is invalid"}')
+    with pytest.raises(Undelivered, match="400.*Event object is invalid") as raised:
+        pager(web).send(Message(), None, 5)
+    assert raised.value.permanent
+
+
+def test_apprises_own_address_of_pagerduty_is_understood():
+    found = channel("pagerduty://integrationkey@apikey?region=eu")
+    assert found.problem is None
+
+
+# --- anything that apprise knows
+
+
+def test_a_chat_message_ends_in_its_key(web):
+    assert chat(web).send(Message(), None, 5) is None
+    text = str(web.requests[0].document)
+    assert f"key: {KEY}" in text
+    assert Message.subject in text
+
+
+def test_nothing_in_a_message_is_a_template_of_apprises(web):
+    chat(web).send(Message(body="{{ app_id }} {app_id} \\n :smile: {{body}}"), None, 5)
+    assert "{{ app_id }} {app_id} \\n :smile: {{body}}" in web.requests[0].document["text"]
+
+
+def test_patience_that_is_asked_for_is_passed_on(web):
+    web.answer = lambda _: (429, {"Retry-After": "17"}, b"slow down")
+    for used in (chat(web), pager(web)):
+        with pytest.raises(Undelivered, match="429") as raised:
+            used.send(Message(), None, 5)
+        assert raised.value.retry_after == 17
+        assert raised.value.is_down
+        assert not raised.value.permanent
+
+
+def test_patience_can_be_a_date(web):
+    then = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
+    web.answer = lambda _: (503, {"Retry-After": then}, b"")
+    with pytest.raises(Undelivered) as raised:
+        chat(web).send(Message(), None, 5)
+    assert 290 <= raised.value.retry_after <= 300
+
+
+@pytest.mark.parametrize("odd", ["soon", "-5", "", "9" * 400])
+def test_patience_that_makes_no_sense_is_none_or_a_day(web, odd):
+    web.answer = lambda _: (429, {"Retry-After": odd}, b"")
+    with pytest.raises(Undelivered) as raised:
+        chat(web).send(Message(), None, 5)
+    assert raised.value.retry_after in (None, 0, 86_400)
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"), [(400, True), (410, True), (401, False), (404, False), (500, False)]
+)
+def test_only_what_cannot_be_repaired_is_final(web, status, permanent):
+    web.answer = lambda _: (status, {}, b"why")
+    with pytest.raises(Undelivered, match=f"127.0.0.1 answered {status}: why") as raised:
+        chat(web).send(Message(), None, 5)
+    assert raised.value.permanent is permanent
+
+
+@pytest.mark.parametrize("odd", ["hang", "drop"])
+def test_a_server_that_hangs_or_hangs_up_is_tried_again(web, odd):
+    web.answer = lambda _: odd
+    for used in (chat(web), pager(web)):
+        with pytest.raises(Undelivered, match="no answer within|connection failed") as raised:
+            used.send(Message(), None, 0.3)
+        assert raised.value.is_down
+        assert not raised.value.permanent
+
+
+def test_a_file_goes_along_where_the_channel_takes_one_and_is_named_where_not(web, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text("<h1>all</h1>")
+    taking = channel(f"json://127.0.0.1:{web.port}/")
+    assert taking.send(Message(attachment=str(file)), None, 5) is None
+    (attached,) = web.requests[0].document["attachments"]
+    assert base64.b64decode(attached["base64"]) == file.read_bytes()
+    said = chat(web).send(Message(attachment=str(file)), None, 5)
+    assert said == "report.html could not be attached: this channel takes no files"
+    assert said in web.requests[1].document["text"]
+
+
+def test_an_address_that_apprise_does_not_know_fails_and_can_be_repaired():
+    odd = channel("nonsense://s3cretToken/")
+    assert "s3cretToken" not in str(odd.problem)
+    with pytest.raises(Undelivered, match="none of apprise's") as raised:
+        odd.send(Message(), None, 1)
+    assert not raised.value.permanent
+
+
+# --- secrets
+
+SECRET = "p@ss/w:rd%20ü"
+ENCODED = "p%40ss%2Fw%3Ard%2520%C3%BC"
+
+
+def test_nothing_of_an_address_but_its_host_is_ever_said(web, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger().setLevel(logging.DEBUG)
+    forms = [SECRET, ENCODED, "hooktoken1234", "quer%79secret", "querysecret", "someuser"]
+    basic = base64.b64encode(f"someuser:{SECRET}".encode()).decode()
+    echo = " ".join([*forms, basic, repr(SECRET)])
+    web.answer = lambda request: (500, {}, (echo + " " + str(request.headers)).encode())
+    used = channel(f"json://someuser:{ENCODED}@127.0.0.1:{web.port}/hooktoken1234?-key=quer%79secret", "HOOK")
+    with pytest.raises(Undelivered) as raised:
+        used.send(Message(), None, 5)
+    said = [str(raised.value), repr(raised.value), repr(used), str(used), repr(vars(used).get("_address"))]
+    said += [caplog.text, *capfd.readouterr()]
+    assert "127.0.0.1 answered 500" in said[0]
+    for form in (*forms, basic):
+        assert not [text for text in said if form in text], form
+    assert len(web.requests) == 1
+
+
+def test_an_exception_of_a_plugin_holds_no_secret_either(monkeypatch, web):
+    used = channel(f"json://someuser:{ENCODED}@127.0.0.1:{web.port}/hooktoken1234")
+
+    def explode(*_, **__):
+        raise RuntimeError(f"https://someuser:{SECRET}@host/hooktoken1234 or {ENCODED}")
+
+    monkeypatch.setattr("apprise.plugins.custom_json.NotifyJSON.send", explode)
+    with pytest.raises(Undelivered) as raised:
+        used.send(Message(), None, 5)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    for form in (SECRET, ENCODED, "hooktoken1234", "someuser"):
+        assert form not in str(raised.value)
+
+
+def test_a_mail_servers_password_is_not_said(mailbox):
+    used = channel(f"mailto://someuser:{ENCODED}@127.0.0.1:{mailbox.port}/a@x.org?from=b@x.org")
+    with pytest.raises(Undelivered) as raised:
+        used.send(Message(), None, 5)
+    assert "127.0.0.1" in str(raised.value)  # this server knows no AUTH
+    assert SECRET not in str(raised.value)
+    assert isinstance(raised.value.__context__, smtplib.SMTPNotSupportedError | type(None) | Undelivered)
+
+
+def test_a_token_in_the_place_of_a_host_is_a_secret():
+    assert "T1JJ3T3L2" not in channel("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ").mask(
+        "no host T1JJ3T3L2, path /A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    )
+
+
+def test_the_heartbeats_address_is_a_secret(web):
+    web.answer = lambda request: (500, {}, request.path.encode())
+    address = SecretStr(f"http://127.0.0.1:{web.port}/ping/abcdef-uuid")
+    with pytest.raises(Undelivered, match="127.0.0.1 answered 500") as raised:
+        channels.call(address, 5)
+    assert "abcdef-uuid" not in str(raised.value)
+    web.close()
+    with pytest.raises(Undelivered) as raised:
+        channels.call(address, 1)
+    assert "abcdef-uuid" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["not a url", "ftp://x/secretpath", "http://[::1/secretpath"])
+def test_a_heartbeat_to_no_web_address_fails_plainly(address):
+    with pytest.raises(Undelivered) as raised:
+        channels.call(SecretStr(address), 1)
+    assert "secretpath" not in str(raised.value)
+
+
+# --- where addresses come from
+
+
+def test_addresses_come_from_the_file_and_the_environment(tmp_path, monkeypatch):
+    file = tmp_path / "channels.toml"
+    file.write_text('[channels]\nemail = "mailto://a@b.org"\nSLACK = "json://file"\nEMPTY = ""\n')
+    file.chmod(0o600)
+    monkeypatch.setenv("CAPACITY_CHANNELS", str(file))
+    monkeypatch.setenv("CAPACITY_CHANNEL_SLACK", "json://environment")
+    monkeypatch.setenv("CAPACITY_CHANNEL_WEBEX", "")
+    found = {name: secret.get_secret_value() for name, secret in settings.channel_addresses().items()}
+    assert found == {"EMAIL": "mailto://a@b.org", "SLACK": "json://environment"}
+    assert "environment" not in repr(settings.channel_addresses())
+    assert list(channels.channels()) == ["EMAIL", "SLACK"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused(tmp_path, monkeypatch, mode):
+    file = tmp_path / "channels.toml"
+    file.write_text('[channels]\nEMAIL = "mailto://someuser:secret@b.org"\n')
+    file.chmod(mode)
+    monkeypatch.setenv("CAPACITY_CHANNELS", str(file))
+    with pytest.raises(CapacityError, match=f"mode is {mode:04o}.*chmod 600") as raised:
+        settings.channel_addresses()
+    assert "secret@" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['EMAIL = "mailto://top:secret@b.org"', "[channels]\nEMAIL = mailto://top:secret@b.org", "channels = 5",
+     '[channels.secret]\nEMAIL = "x"', b"\xff\xfesecret"],
+)  # fmt: skip
+def test_a_file_of_another_form_is_refused_without_repeating_it(tmp_path, monkeypatch, content):
+    file = tmp_path / "channels.toml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    file.chmod(0o600)
+    monkeypatch.setenv("CAPACITY_CHANNELS", str(file))
+    with pytest.raises(CapacityError, match="CAPACITY_CHANNELS") as raised:
+        settings.channel_addresses()
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPACITY_CHANNELS", str(tmp_path / "none.toml"))
+    with pytest.raises(CapacityError, match=r"none\.toml cannot be read: No such file"):
+        settings.channel_addresses()
+
+
+def test_severities_and_kinds_are_told_apart(web):
+    used = channel(f"json://127.0.0.1:{web.port}/")
+    for message in (Message(), replace(Message(), severity="WARNING"), replace(Message(), kind="RESOLUTION")):
+        used.send(message, None, 5)
+    assert [request.document["type"] for request in web.requests] == ["failure", "warning", "success"]
