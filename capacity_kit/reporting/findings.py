@@ -146,7 +146,7 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
             "Alerts",
             units.number(total.alerts),
             "neutral",
-            f"{total.true} true, {total.false} false, {total.open} open",
+            outcomes(total),
         ),
         false_positives(total, minimum),
         _recall(total, minimum),
@@ -182,6 +182,12 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
     return Finding(
         "ok", f"No threshold needs a change; {decided} of {len(scores)} have history enough to judge.", kpis
     )
+
+
+def outcomes(total: Score) -> str:
+    """What became of alerts: '13 true, 18 false, 2 open'."""
+    said = f"{total.true} true, {total.false} false, {total.open} open"
+    return f"{said}, {total.censored} undecidable" if total.censored else said
 
 
 def false_positives(total: Score, minimum: int) -> Kpi:

@@ -63,7 +63,7 @@ class Published(NamedTuple):
 def available() -> dict[str, list[Parameter]]:
     """The notebooks that come with the kit, each with its parameters."""
     files = sorted(resources.path("notebooks").glob("*.ipynb"))
-    return {file.stem: parameters.declared(_load(file), file.stem) for file in files}
+    return {file.stem: declared_by(file) for file in files}
 
 
 def run(
@@ -160,6 +160,11 @@ def find(notebook: str) -> Path:
     )
 
 
+def declared_by(file: Path) -> list[Parameter]:
+    """The parameters of a notebook file."""
+    return parameters.declared(_load(file), file.stem)
+
+
 def _load(file: Path) -> NotebookNode:
     try:
         return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call,no-any-return]
@@ -221,7 +226,7 @@ class _Watch:
     def start(self, notebook: NotebookNode, cell: int) -> None:
         self.notebook, self.cell = notebook, cell
         if self._progress:
-            self._progress(cell, len(notebook.cells), _section(notebook, cell))
+            self._progress(cell, len(notebook.cells), section(notebook, cell))
 
 
 class _Client(PapermillNotebookClient):
@@ -328,7 +333,7 @@ def concluded(
     at = cell if stopped is None else stopped
     said = failure or _error(executed.cells[at]) or "the notebook failed"
     executed.cells = executed.cells[: at + 1]
-    return executed, Failure(name, at + 1, _section(executed, at), units.plain(said, 600))
+    return executed, Failure(name, at + 1, section(executed, at), units.plain(said, 600))
 
 
 def _error(cell: NotebookNode) -> str | None:
@@ -342,7 +347,7 @@ def _first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), "no message")
 
 
-def _section(notebook: NotebookNode, cell: int) -> str:
+def section(notebook: NotebookNode, cell: int) -> str:
     """The heading under which a cell stands."""
     for earlier in reversed(notebook.cells[: cell + 1]):
         if earlier.cell_type == "markdown":
@@ -352,6 +357,9 @@ def _section(notebook: NotebookNode, cell: int) -> str:
             if headings:
                 return str(headings[-1])
     return ""
+
+
+_section = section
 
 
 def _blot(executed: NotebookNode) -> None:

@@ -358,10 +358,13 @@ def thresholds(scores: pd.DataFrame) -> pd.DataFrame:
             "Recommendation": lambda r: (
                 "not decided" if units.missing(r["recommendation"]) else r["recommendation"]
             ),
-            "Level": lambda r: f"{units.number(r['level'])} %",
-            "Warns of": lambda r: f"{units.number(r['target'])} %",
+            "Level": lambda r: units.DASH if units.missing(r["level"]) else f"{units.number(r['level'])} %",
+            "Warns of": lambda r: (
+                units.DASH if units.missing(r["target"]) else f"{units.number(r['target'])} %"
+            ),
             "Alerts": lambda r: units.number(r["alerts"]),
             "True, false, open": lambda r: f"{r['true']}, {r['false']}, {r['open']}",
+            "Undecidable": lambda r: units.number(r["censored"]),
             "False positives": lambda r: units.percent(r["false_positive_rate"]),
             "Announced": lambda r: f"{r['announced']} of {r['reached']}",
             "Recall": lambda r: units.percent(r["recall"]),
