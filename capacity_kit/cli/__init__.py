@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from capacity_kit import __version__, console, units
-from capacity_kit.cli import alerts, analysis, judging, measuring, reports, server
+from capacity_kit.cli import alerts, analysis, judging, measuring, reports, server, tuning
 from capacity_kit.errors import ERROR, OK, CapacityError
 from capacity_kit.vault import connection
 
@@ -45,6 +45,7 @@ for command in (
     analysis.analyze,
     judging.evaluate,
     judging.status,
+    tuning.tune,
     measuring.register,
     reports.report,
 ):

@@ -53,7 +53,7 @@ Kind = Annotated[
 ]
 
 
-def _me(by: str | None) -> str:
+def me(by: str | None) -> str:
     """Who acts: as said, else the login name."""
     if by:
         return by
@@ -195,7 +195,7 @@ def _plain(value: Any) -> str:
 def acknowledge(which: Ids, dsn: Dsn = None, by: By = None, note: Note = None, as_json: Json = False) -> None:
     """Say that you are at it: the alert escalates no further."""
     with opened_vault(dsn) as opened, opened.transaction():
-        done = [alerts.acknowledge(opened, typed, _me(by), note) for typed in which]
+        done = [alerts.acknowledge(opened, typed, me(by), note) for typed in which]
         _tell(opened, done, "acknowledged", as_json)
 
 
@@ -218,7 +218,7 @@ def resolve(
     if how not in (None, "added", "cut"):
         raise CapacityError(f"--how is added or cut, not {units.plain(how, 40)!r}", exit_code=USAGE)
     with opened_vault(dsn) as opened, opened.transaction():
-        done = [alerts.resolve(opened, typed, _me(by), note, how) for typed in which]  # type: ignore[arg-type]
+        done = [alerts.resolve(opened, typed, me(by), note, how) for typed in which]  # type: ignore[arg-type]
         _tell(opened, done, "resolved", as_json)
 
 
@@ -237,7 +237,7 @@ def verdict(
 ) -> None:
     """Say whether an alert was true; it stands against what the database would find."""
     with opened_vault(dsn) as opened, opened.transaction():
-        done = alerts.judge(opened, which, judged, _me(by), reason)
+        done = alerts.judge(opened, which, judged, me(by), reason)
         _tell(opened, [done], f"judged {judged}", as_json)
 
 
@@ -296,7 +296,7 @@ def mute(
         number = alerts.mute(
             opened,
             end,
-            _me(by),
+            me(by),
             alert=which,
             threshold=threshold,
             tenant=tenant,
@@ -400,7 +400,7 @@ def maintenance(
                 opened,
                 starts,
                 ends,
-                _me(by),
+                me(by),
                 tenant=tenant,
                 resource_type=kind,
                 repeat_weeks=every_weeks,

@@ -16,6 +16,7 @@ from capacity_kit.alerting import replay as replays
 from capacity_kit.alerting.policy import Calendar, Hours, Policy, Window
 from capacity_kit.alerting.replay import Fleet, Runway
 from capacity_kit.reporting.study import Study
+from capacity_kit.vault.tunings import Change
 
 _AT_ONCE: Final = 50
 """Resources that are read at once."""
@@ -448,6 +449,34 @@ def told(changes: dict[str, tuple[Any, Any]]) -> str:
         elif column == "business_hours_only":
             said.append("in business hours only" if after else "at any hour")
     return ", ".join(said)
+
+
+def savings(row: Any) -> str:
+    """What a proposal would have saved, with its interval, in words."""
+    if not row.judged_days:
+        return "not judged"
+    spread = f"{units.number(row.low)} to {units.number(row.high)} with {100 * row.confidence:.0f} %"
+    return f"{units.number(row.saved)} of {units.number(row.cost_present)} h in {row.judged_days:,.0f} days ({spread})"
+
+
+def as_changes(proposals: pd.DataFrame, costs: tuning.Costs) -> list[Change]:
+    """Proposals as `capacity_kit.vault.tunings.apply` takes them, with the numbers behind each."""
+    numbers = ("cost_present", "cost_proposed", "saved", "low", "high", "confidence", "judged_days")
+    said = {"missed": costs.missed, "false": costs.false, "night_page": costs.night_page}
+    return [
+        Change(
+            threshold=row["threshold"],
+            seen=row["seen"].to_pydatetime(),
+            changes={column: after for column, (_, after) in row["changes"].items()},
+            reason=row["reason"],
+            evidence={
+                "costs": said,
+                "events": int(row["events"]),
+                **{name: float(row[name]) for name in numbers},
+            },
+        )
+        for row in proposals.to_dict("records")
+    ]
 
 
 def lead_times(study: Study, reached: pd.DataFrame) -> pd.Series[Any]:
