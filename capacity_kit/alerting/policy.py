@@ -34,8 +34,8 @@ FALSE_POSITIVE_LIMIT: Final = 20.0
 """Percent of alerts that may be false before the guide raises a threshold."""
 TRUE_POSITIVE_LIMIT: Final = 80.0
 """Percent of reaches that must be announced, or the guide lowers the threshold."""
-CUT: Final = 0.05
-"""Share of its value that usage of an accumulating type must lose at once to have been cut by hand."""
+CUT: Final = 5
+"""Percent of its value that usage of an accumulating type must lose at once to have been cut by hand."""
 ACCUMULATING: Final = frozenset({"STORAGE", "DISK", "ROWS", "USERS", "SEQUENCES"})
 """Types whose usage piles up: where it falls at once, somebody cleaned up."""
 
@@ -372,7 +372,7 @@ def interventions(value: npt.ArrayLike, capacity: npt.ArrayLike, accumulating: b
     found = np.zeros(used.size, dtype=np.bool_)
     found[1:] = holds[1:] > holds[:-1]
     if accumulating:
-        found[1:] |= (used[:-1] > 0) & (used[1:] <= (1 - CUT) * used[:-1])
+        found[1:] |= (used[:-1] > 0) & (used[1:] <= (100 - CUT) * used[:-1] / 100)
     return found
 
 

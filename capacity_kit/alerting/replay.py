@@ -50,14 +50,12 @@ COUNTED: Final = (
     "false",
     "censored",
     "open",
-    "lead_minutes",
-    "working_minutes",
     "escalations",
     "at_night",
     "reached",
     "announced",
 )
-"""What is counted for each pair and span of time, by when it began; the minutes are true alerts' lead time, in sum."""
+"""What is counted for each pair and span of time, by when it began."""
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -313,7 +311,7 @@ class Replayed:
     ----------
     scores : DataFrame
         One row a policy, in their order: ``resources``, the counts, the rates in percent (NaN under the minimum),
-        ``lead_hours`` and ``lead_working_hours`` (means over true alerts), ``pages`` (alerts and escalations;
+        ``lead_hours`` and ``lead_working_hours`` (medians over true alerts), ``pages`` (alerts and escalations;
         those of one evaluation are one page), ``pages_a_week``, ``night_pages``.
     pairs : ndarray of int, shape (pairs, 2)
         Indices of policy and resource.
@@ -323,6 +321,8 @@ class Replayed:
         Microseconds.
     minimum : int
         Of decided alerts, or reaches, for a rate.
+    leads : DataFrame
+        Of every true alert: ``pair`` (index), ``hours``, ``working_hours``.
     episodes : DataFrame
         Where details were asked for: ``policy``, ``resource`` (indices), ``start``, ``end`` (NaT: lasts), ``peak``,
         ``held_by``, ``raised_at`` (NaT: never), ``resolved_at``, ``escalations``, ``outcome``, ``reached_at``.
@@ -337,6 +337,7 @@ class Replayed:
     counts: Mapping[str, Smalls]
     cuts: Ints
     minimum: int
+    leads: pd.DataFrame
     episodes: pd.DataFrame
     reached: pd.DataFrame
     seconds: float
@@ -407,21 +408,27 @@ def replay(
     else:
         chosen = np.unique(np.asarray(pairs, dtype=np.int64).reshape(-1, 2), axis=0)
     counts = {name: np.zeros((len(chosen), asked.cuts.size + 1), dtype=np.int32) for name in COUNTED}
-    gathered: dict[str, list[Any]] = {name: [] for name in ("alert", "escalation", "episodes", "reached")}
+    gathered: dict[str, list[Any]] = {
+        name: [] for name in ("alert", "escalation", "leads", "episodes", "reached")
+    }
     for ids, done in _worked(_blocks(fleet, chosen, asked), workers):
         for name in COUNTED:
             counts[name][ids] = done.counts[name]
         gathered["alert"].append(done.alert_pages)
         gathered["escalation"].append(done.escalation_pages)
+        gathered["leads"].append(done.leads)
         gathered["episodes"].append(done.episodes)
         gathered["reached"].append(done.reached)
-    scores = _scores(fleet, asked, chosen, counts, gathered, minimum)
+    pair, *lead = np.concatenate([*gathered["leads"], np.zeros((3, 0))], axis=1)
+    leads = pd.DataFrame({"pair": pair.astype(np.int64), "hours": lead[0], "working_hours": lead[1]})
+    scores = _scores(fleet, asked, chosen, counts, gathered, leads, minimum)
     return Replayed(
         scores,
         chosen,
         counts,
         asked.cuts,
         minimum,
+        leads,
         _joined(gathered["episodes"], _EPISODES),
         _joined(gathered["reached"], _REACHED),
         time.perf_counter() - begun,
@@ -445,6 +452,7 @@ class _Done:
     counts: dict[str, Smalls]
     alert_pages: Ints
     escalation_pages: Ints
+    leads: Floats
     episodes: pd.DataFrame
     reached: pd.DataFrame
 
@@ -460,7 +468,7 @@ def _blocks(fleet: Fleet, pairs: Ints, asked: Asked) -> Iterator[_Block]:
         if ids.size:
             used, local = np.unique(pairs[ids, 0], return_inverse=True)
             mine = replace(asked, policies=tuple(asked.policies[n] for n in used))
-            own = np.stack([local, pairs[ids, 1] - start, pairs[ids, 0]], axis=1)
+            own = np.stack([local, pairs[ids, 1] - start, pairs[ids, 0], ids], axis=1)
             yield ids, (fleet.part(start, end), start, own, mine)
 
 
@@ -508,7 +516,7 @@ def _begin() -> None:
 
 
 def _work(fleet: Fleet, start: int, pairs: Ints, asked: Asked) -> _Done:
-    """All policies over some resources; `pairs` are policy, resource (both of the block) and policy (of all)."""
+    """All policies over some resources; `pairs`: policy and resource in the block, policy and pair in all."""
     block = _Replay(fleet, pairs, asked)
     for frequency in sorted({p.frequency_minutes for p in asked.policies}):
         block.replay(frequency)
@@ -580,7 +588,8 @@ class _Replay:
         self.global_policy[pairs[:, 0]] = pairs[:, 2]
         self.newest = self._newest()
         self.spans = asked.cuts.size + 1
-        self.counts = {name: np.zeros(len(pairs) * self.spans) for name in COUNTED}
+        self.counts = {name: np.zeros(len(pairs) * self.spans, dtype=np.int64) for name in COUNTED}
+        self.leads: list[Floats] = [np.zeros((3, 0))]
         self.pages: dict[str, list[Ints]] = {
             "alert": [np.zeros(0, np.int64)],
             "escalation": [np.zeros(0, np.int64)],
@@ -627,10 +636,10 @@ class _Replay:
         origin = np.searchsorted(runway.origins, now, side="right") - 1
         fresh = (origin >= 0) & (now - runway.origins[origin] <= FRESH)
         days = runway.days[:, origin, PROBABILITIES.index(int(sign))]
-        left = (runway.origins[origin] - now) / DAY + days
-        left[used >= target] = 0.0
+        left = np.maximum((runway.origins[origin] - now) / DAY + days, 0.0)
         left[:, ~fresh] = np.nan
-        left[np.isnan(days)] = np.nan
+        left[used >= target] = 0.0
+        left[np.isnan(used)] = np.nan
         return -left
 
     def _ranks(self, signal: Floats, cuts: Floats) -> npt.NDArray[Any]:
@@ -676,10 +685,10 @@ class _Replay:
                     opened.add(n, row, start, end, peak)
         opened.follow()
 
-    def count(self, name: str, slot: Ints, at: Ints, weight: Floats | None = None) -> None:
+    def count(self, name: str, slot: Ints, at: Ints) -> None:
         """Count what happened to pairs at times (microseconds)."""
         span = np.searchsorted(self.asked.cuts, at, side="right") if self.asked.cuts.size else 0
-        self.counts[name] += np.bincount(slot * self.spans + span, weight, self.counts[name].size)
+        self.counts[name] += np.bincount(slot * self.spans + span, minlength=self.counts[name].size)
 
     # What followed -----------------------------------------------------------------------------------------------
 
@@ -714,8 +723,7 @@ class _Replay:
     def done(self, start: int) -> _Done:
         """The counts, as they are sent back."""
         wide = {
-            name: np.rint(counted).reshape(-1, self.spans).astype(np.int32)
-            for name, counted in self.counts.items()
+            name: counted.reshape(-1, self.spans).astype(np.int32) for name, counted in self.counts.items()
         }
         episodes, reached = _joined(self.episodes, _EPISODES), _joined(self.reached, _REACHED)
         episodes["resource"] += start
@@ -724,6 +732,7 @@ class _Replay:
             wide,
             np.unique(np.concatenate(self.pages["alert"])),
             np.unique(np.concatenate(self.pages["escalation"])),
+            np.concatenate(self.leads, axis=1),
             episodes,
             reached,
         )
@@ -968,7 +977,7 @@ class _Opened:
         return outcome, np.where(true, reached_at, NEVER)
 
     def _lead(self, policy: Ints, row: Ints, raised_at: Ints, reached_at: Ints) -> None:
-        """Add up the lead times of true alerts, in all and within business hours."""
+        """Keep the lead times of true alerts: pair, hours, working hours."""
         block, fleet = self.block, self.block.fleet
         worked = np.zeros(policy.size)
         hours = fleet.hours_of[row]
@@ -976,9 +985,8 @@ class _Opened:
             mine = hours == n
             at, clock = fleet.working[n]
             worked[mine] = np.interp(reached_at[mine], at, clock) - np.interp(raised_at[mine], at, clock)
-        slot = block.slot[policy, row]
-        block.count("lead_minutes", slot, raised_at, (reached_at - raised_at) / MINUTE)
-        block.count("working_minutes", slot, raised_at, worked / MINUTE)
+        pair = block.pairs[block.slot[policy, row], 3].astype(float)
+        block.leads.append(np.array((pair, (reached_at - raised_at) / HOUR, worked / HOUR)))
 
     def _announce(self, chosen: Ints, policy: Ints, row: Ints, raised_at: Ints) -> None:
         """Count the reaches of what these policies warn of, and those that an alert announced."""
@@ -1067,6 +1075,7 @@ def _scores(
     pairs: Ints,
     counts: Mapping[str, Smalls],
     gathered: Mapping[str, list[Any]],
+    leads: pd.DataFrame,
     minimum: int,
 ) -> pd.DataFrame:
     size, many = fleet.evaluated_at.size, len(asked.policies)
@@ -1087,12 +1096,11 @@ def _scores(
     scored = scored.astype(dict.fromkeys(("precision", "recall", "false_positive_rate"), float))
     scored.insert(0, "resources", np.bincount(pairs[:, 0], minlength=many))
     scored.insert(1, "episodes", total["episodes"])
+    medians = leads.assign(policy=pairs[leads["pair"], 0]).groupby("policy").median().reindex(range(many))
     weeks = (fleet.evaluated_at[-1] - fleet.evaluated_at[0]) / (7 * DAY)
-    with np.errstate(invalid="ignore"):
-        lead, working = (total[name] / 60 / total["true"] for name in ("lead_minutes", "working_minutes"))
     return scored.assign(
-        lead_hours=lead,
-        lead_working_hours=working,
+        lead_hours=medians["hours"],
+        lead_working_hours=medians["working_hours"],
         escalations=total["escalations"],
         pages=pages,
         pages_a_week=pages / weeks if weeks else np.nan,

@@ -256,6 +256,8 @@ def propose(
     if folds < 1 or not 0 < confidence < 1:
         raise CapacityError("Tuning needs at least one fold, and a confidence between 0 and 1")
     offered = [_offered(threshold) for threshold in thresholds]
+    if not together:
+        offered = [tuple(dict.fromkeys(some)) for some in offered]
     if together and len({len(policies) for policies in offered}) > 1:
         raise CapacityError("Thresholds that are tuned together must have as many candidates each")
     policies = list(dict.fromkeys(p for some in offered for p in some))
@@ -331,7 +333,7 @@ class _Tuner:
             judged = self._judge(cost, known, edges)
         reason = self._reason(best, judged, bool(edges), score)
         is_proposed = not reason
-        shown = self._candidates(totals, cost, offered[0], best if is_proposed else None)
+        shown = self._candidates(totals, self._leads(ids), cost, offered[0], best if is_proposed else None)
         if is_proposed:
             reason = (
                 f"It would have saved {units.number(judged.saved)} hours of work"
@@ -418,13 +420,23 @@ class _Tuner:
             )
         return ""
 
+    def _leads(self, ids: Ints) -> pd.DataFrame:
+        """Median lead times of each candidate."""
+        of = pd.DataFrame({"pair": ids.ravel(), "candidate": np.arange(ids.shape[0]).repeat(ids.shape[1])})
+        mine = self.replayed.leads.merge(of, on="pair").drop(columns="pair")
+        return mine.groupby("candidate").median().reindex(range(ids.shape[0]))
+
     def _candidates(
-        self, totals: Mapping[str, Any], cost: Floats, offered: tuple[Policy, ...], best: int | None
+        self,
+        totals: Mapping[str, Any],
+        leads: pd.DataFrame,
+        cost: Floats,
+        offered: tuple[Policy, ...],
+        best: int | None,
     ) -> pd.DataFrame:
         rows = []
         for n, policy in enumerate(offered):
             total = {name: int(found[n]) for name, found in totals.items()}
-            true = total["true"]
             rows.append(
                 {
                     "policy": policy,
@@ -432,8 +444,8 @@ class _Tuner:
                     **rules.rated(total, self.minimum)._asdict(),
                     "escalations": total["escalations"],
                     "at_night": total["at_night"],
-                    "lead_hours": total["lead_minutes"] / 60 / true if true else np.nan,
-                    "lead_working_hours": total["working_minutes"] / 60 / true if true else np.nan,
+                    "lead_hours": float(leads["hours"][n]),
+                    "lead_working_hours": float(leads["working_hours"][n]),
                     "cost": float(cost[n].sum()),
                     "is_present": n == 0,
                     "is_proposed": n == best,

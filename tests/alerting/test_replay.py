@@ -127,6 +127,8 @@ def signal(fleet: Fleet, row: int, policy: Policy, at: int) -> float:
     if policy.condition == "LEVEL":
         stale = known.any() and at - fleet.measured_at[mine][known][-1] > fleet.stale_after[row]
         return np.nan if stale else float(used)
+    if not used < policy.target:
+        return 0.0 if used >= policy.target else np.nan
     runway = fleet.runways[policy.target]
     issued = np.flatnonzero(runway.origins <= at)
     if not issued.size or at - runway.origins[issued[-1]] > 7 * DAY:
@@ -134,7 +136,7 @@ def signal(fleet: Fleet, row: int, policy: Policy, at: int) -> float:
     days = runway.days[row, issued[-1], (10, 50, 90).index(policy.probability)]
     if np.isnan(days):
         return np.nan
-    return 0.0 if used >= policy.target else (runway.origins[issued[-1]] - at) / DAY + days
+    return max((runway.origins[issued[-1]] - at) / DAY + days, 0.0)
 
 
 def plainly(fleet: Fleet, row: int, policy: Policy, known: Hours, horizon_days: float):
