@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from capacity_kit.growth import runway
 from capacity_kit.growth.calendar import ORDINARY, Apart, Calendar, apart, by_calendar
-from capacity_kit.growth.calibrate import gain_memories, widened, widening, with_shifts
-from capacity_kit.growth.models import LEVELS, Model, Past, fitting, growth
+from capacity_kit.growth.calibrate import disagreeing, gain_memories, widened, widening, with_shifts
+from capacity_kit.growth.models import LEVELS, MEDIAN, Model, Past, fitting, growth
 from capacity_kit.growth.regimes import levelled, shifts
 from capacity_kit.growth.sawtooth import SAWTOOTH
 
@@ -328,19 +328,23 @@ def _forecast_chunk(
     steps = _steps(horizon, ordinary)
     weights = _weights(past, ordinary, known, horizon, min(cycles, default=1), prior)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
+    middles = np.zeros((len(known), len(raw), steps.size))
     cycle = widening(np.array([length / min(cycles, default=1)]))
-    for weight, model in zip(weights.T, known, strict=True):
+    for weight, model, middle in zip(weights.T, known, middles, strict=True):
         own = ordinary if model.by_calendar else None
         said = model.quantiles(past if own is None else own.past, length - 1, steps)
         if model is SAWTOOTH:
             rows = list(past.resets)
             quantiles[rows] += weight[rows, None, None] * said[rows]
+            middle[rows] = said[rows, :, MEDIAN]
             continue
         factors = widening(gain_memories(said, steps, length)) if model.family == "moving" else cycle
         said = widened(said, factors)
         if own is not None:
             said = own.put_back(said, length - 1, steps)
         quantiles += weight[:, None, None] * said
+        middle[:] = said[..., MEDIAN]
+    quantiles = disagreeing(quantiles, middles, weights.T)
     quantiles = _opened(with_shifts(quantiles, found, steps, length), raw, steps)
     paths = runway.paths(past.x, quantiles, steps)
     highest = runway.peaks(paths, steps, out.marks)

@@ -3,7 +3,7 @@
 Three families, each with its own idea of what stays the same:
 
 - moving: what the series gains in k steps (drift, the same scaled to recent activity or from the same phase of a
-  cycle, a robust trend, growth in proportion to the level);
+  cycle, a robust trend that goes on or fades, growth in proportion to the level);
 - standing: the values themselves, remembered for a short, a middle or a long time (cycles of no fixed period,
   counts with many zeros);
 - seasonal: the values at the same phase of a cycle.
@@ -17,6 +17,7 @@ References
 ----------
 .. [1] Hyndman, Athanasopoulos (2021), Forecasting: principles and practice, 3rd ed., 5.5 (bootstrapped residuals).
 .. [2] Hyndman, Fan (1996), Sample quantiles in statistical packages, The American Statistician 50: definition 5.
+.. [3] Gardner, McKenzie (1985), Forecasting trends in time series, Management Science 31 (the damped trend).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Ints = npt.NDArray[np.int64]
 
 LEVELS: Floats = np.array([0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95])
 MEDIAN = 3
-GAINS = 48  # gains drawn a quantile and step: they overlap so much that more say nothing more
+GAINS = 40  # gains drawn a quantile and step: they overlap so much that more say nothing more
+DRAWN = 40  # lags that are all drawn; of more so many, the rest in proportion: a cycle has models of its own
 TOGETHER = 8  # lags worked on at once: as many as still fit a processor's cache
 VALUES = 512  # values drawn a quantile: cheap, being the same for every step
 COMPOUNDS = 0.1  # of its mean that a series must stay above to be said to grow in proportion to its level
@@ -154,8 +156,15 @@ def quantiles_of(samples: Floats) -> Floats:
     """Quantiles of the last axis, which is sorted in place, at LEVELS: the i-th of n stands for (i - 1/2) / n [2]_."""
     samples.sort(axis=-1)
     below, above, part = _places(samples.shape[-1])
-    lower, upper = samples.take(below, -1), samples.take(above, -1)
-    return np.asarray(lower + (upper - lower) * part)
+    return between(samples.take(below, -1), samples.take(above, -1), part)
+
+
+def between(lower: Floats, upper: Floats, part: Floats) -> Floats:
+    """Part of the way from lower to upper values; those are used up."""
+    upper -= lower
+    upper *= part
+    upper += lower
+    return upper
 
 
 @lru_cache(maxsize=1024)
@@ -193,6 +202,11 @@ def recent_slope(x: Floats, window: int) -> Floats:
     return slope
 
 
+def _longest(origin: int, warm: int) -> int:
+    """The longest lag that leaves memories: half of what there is."""
+    return max((origin + 1 - warm) // 2, 1)
+
+
 def _of_errors(
     past: Past,
     origin: int,
@@ -215,30 +229,44 @@ def _of_errors(
     every : int
         Steps between the starts that are remembered; a lag keeps its phase in a cycle of so many steps.
     """
-    there = origin + 1 - warm
-    longest = max(there // 2, 1)
+    longest = _longest(origin, warm)
     cycle = max(longest // every, 1) * every
     lags = np.where(steps <= longest, steps, steps - -(-(steps - longest) // every) * every)
-    wanted, place = np.unique(np.append(lags, cycle), return_inverse=True)
-    known = np.empty((len(past.x), wanted.size, len(LEVELS)))
+    wanted, place = np.unique(lags, return_inverse=True)
+    drawn = np.union1d(wanted if every > 1 else wanted[_row(wanted.size)], cycle)
+    known = np.empty((len(past.x), drawn.size, len(LEVELS)))
     starts = []
-    for lag in wanted:
+    for lag in drawn:
         back = -(-int(lag) // every) * every  # the newest start that has the phase and whose end is known
         count = max((origin - warm - back) // every + 1, 1)
         starts.append(origin - back - every * ages(count, (origin + 1) / 2 / every, GAINS))
-    for _, alike in groupby(range(wanted.size), key=lambda column: (starts[column].size, column // TOGETHER)):
+    for _, alike in groupby(range(drawn.size), key=lambda column: (starts[column].size, column // TOGETHER)):
         columns = list(alike)
         start = np.stack([starts[column] for column in columns])
-        known[:, columns] = quantiles_of(error(start + wanted[columns, None], start))
-    out = known[:, place[:-1]]
+        known[:, columns[0] : columns[-1] + 1] = quantiles_of(error(start + drawn[columns, None], start))
+    slope = known[:, np.searchsorted(drawn, cycle), MEDIAN, None, None] / cycle
+    right = np.searchsorted(drawn, wanted)
+    if (drawn[right] > wanted).any():
+        right = np.maximum(right, 1)
+        part = (wanted - drawn[right - 1]) / (drawn[right] - drawn[right - 1])
+        out = between(known.take(right - 1, 1), known.take(right, 1), part[:, None]).take(place, 1)
+    else:
+        out = known.take(right[place], 1)
     if steps[-1] <= longest:
         return out
     middle = out[..., MEDIAN, None]
-    slope = known[:, place[-1], MEDIAN, None, None] / cycle
     further = (steps - lags)[:, None]
     return np.asarray(
         middle + slope * further + (out - middle) * np.sqrt(np.maximum(steps / longest, 1))[:, None]
     )
+
+
+@lru_cache(maxsize=256)
+def _row(count: int) -> Ints:
+    """Which of so many lags are drawn: all of a few, else the first ones and then in a geometric row."""
+    if count <= DRAWN:
+        return np.arange(count)
+    return np.unique(np.round(np.geomspace(1, count, DRAWN)).astype(np.int64)) - 1
 
 
 def drift(past: Past, origin: int, steps: Ints) -> Floats:
@@ -273,6 +301,27 @@ def trend(past: Past, origin: int, steps: Ints) -> Floats:
         return np.asarray(x.take(end, 1) - x.take(start, 1) - (end - start) * slope.take(start, 1))
 
     ahead = steps[:, None] * slope[:, origin, None, None]
+    return np.asarray(x[:, origin, None, None] + ahead + _of_errors(past, origin, steps, past.quarter, error))
+
+
+def fading_trend(past: Past, origin: int, steps: Ints) -> Floats:
+    """On along the same slope, of which half is left after a month: growth that comes to rest [3]_.
+
+    Only as far as the past bears it out: what faded no further there goes straight on.
+    """
+    x, slope = past.x, past.slope
+    kept = 0.5 ** (1 / past.month)
+
+    def worth(lag: Ints) -> Floats:
+        """Steps of growth that are left of so many."""
+        return np.asarray(kept * (1 - kept**lag) / (1 - kept))
+
+    def error(end: Ints, start: Ints) -> Floats:
+        return np.asarray(x.take(end, 1) - x.take(start, 1) - worth(end - start) * slope.take(start, 1))
+
+    seen = _longest(origin, past.quarter)
+    near = np.minimum(steps, seen)
+    ahead = (worth(near) * (1 + (steps - near) / seen))[:, None] * slope[:, origin, None, None]
     return np.asarray(x[:, origin, None, None] + ahead + _of_errors(past, origin, steps, past.quarter, error))
 
 
@@ -329,7 +378,8 @@ def seasonal_drift(cycle: int) -> Quantiles:
 MOVING = (
     Model("drift", "moving", 1 / 5, drift),
     Model("drift by activity", "moving", 1 / 5, active_drift),
-    Model("trend", "moving", 1 / 5, trend),
+    Model("trend", "moving", 1 / 10, trend),
+    Model("fading trend", "moving", 1 / 10, fading_trend),
     Model("compound growth", "moving", 1 / 5, growth),
 )
 # The shorter its memory, the more a model must have proved: what was quiet for days may not stay so for months.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity_kit.growth.calibrate import with_tails
+from capacity_kit.growth.models import between
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -57,10 +58,7 @@ def paths(x: Floats, quantiles: Floats, steps: Ints) -> Floats:
     share = (np.arange(starts.size) + 0.5) / starts.size
     at = np.searchsorted(level, share, side="right") - 1
     way = (share - level[at]) / (level[at + 1] - level[at])
-    lower, upper = values.take(at, -1), values.take(at + 1, -1)
-    upper -= lower
-    upper *= way
-    upper += lower
+    upper = between(values.take(at, -1), values.take(at + 1, -1), way)
     np.put_along_axis(gains, np.argsort(gains, axis=-1), np.maximum(upper, 0, out=upper), axis=-1)
     return np.asarray(gains)
 

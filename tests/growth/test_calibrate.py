@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from capacity_kit.growth.calibrate import AGAIN, COUNTS, gain_memories, widened, widening, with_shifts
+from capacity_kit.growth.calibrate import (
+    AGAIN,
+    COUNTS,
+    DISAGREEMENT,
+    disagreeing,
+    gain_memories,
+    widened,
+    widening,
+    with_shifts,
+)
 from capacity_kit.growth.models import LEVELS, MEDIAN
 from capacity_kit.growth.regimes import MOST, Shifts
 
@@ -36,6 +45,18 @@ def test_normal_samples_are_covered_once_widened():
     wide = widened(band, widening(np.array([5.0])))
     assert ((new >= wide[:, 1]) & (new <= wide[:, -2])).mean() == pytest.approx(0.80, abs=0.01)
     assert ((new >= band[:, 1]) & (new <= band[:, -2])).mean() < 0.70
+
+
+def test_models_that_disagree_widen_the_band_and_leave_its_middle():
+    band = np.broadcast_to(100 + np.linspace(-3, 3, 7), (1, 5, 7))
+    weights = np.array([[0.5], [0.5]])
+    agreed = disagreeing(band, np.full((2, 1, 5), 100.0), weights)
+    np.testing.assert_allclose(agreed, band)
+    apart = disagreeing(band, np.array([[[90.0] * 5], [[110.0] * 5]]), weights)
+    np.testing.assert_allclose(apart[..., MEDIAN], 100)
+    assert apart[0, 0, -2] - 100 == pytest.approx(np.hypot(2, DISAGREEMENT * 10 * 1.2816), rel=1e-3)
+    nothing = disagreeing(band, np.array([[[90.0] * 5], [[110.0] * 5]]), np.array([[0.0], [1.0]]))
+    assert np.ptp(nothing) > np.ptp(band)  # off its own model's median there is a band, too
 
 
 def test_memories_of_a_random_walk_and_of_noise():

@@ -10,6 +10,7 @@ from capacity_kit.growth.models import (
     active_drift,
     ages,
     drift,
+    fading_trend,
     fitting,
     growth,
     quantiles_of,
@@ -54,7 +55,7 @@ def test_one_jump_does_not_tilt_the_slope():
     assert recent_slope(x[None], 50)[0, -1] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("model", [drift, active_drift, trend])
+@pytest.mark.parametrize("model", [drift, active_drift, trend, fading_trend])
 def test_a_straight_line_goes_on(model):
     np.testing.assert_allclose(
         ahead(model, 7 + 3 * np.arange(120.0)), 7 + 3 * (119 + STEPS)[:, None] + np.zeros(7)
@@ -68,6 +69,28 @@ def test_compound_growth_goes_on():
 def test_the_trend_is_the_recent_one():
     x = np.concatenate([np.zeros(150), 2 * np.arange(150.0)])
     assert ahead(trend, x)[-1, MEDIAN] == pytest.approx(x[-1] + 60, rel=0.02)
+
+
+def test_growth_that_comes_to_rest():
+    """Past slopes were always too steep for what came, and those that fade were right."""
+    t = np.arange(360.0)
+    x = 1000 - 900 * 0.5 ** (t / 60)
+    truth = 1000 - 900 * 0.5 ** ((359 + STEPS) / 60)
+    off = {m: np.abs(ahead(m, x)[:, MEDIAN] - truth).mean() for m in (drift, trend, fading_trend)}
+    assert off[fading_trend] < off[trend] < off[drift]
+
+
+def test_a_fading_trend_fades_only_as_far_as_the_past_bears_out():
+    x = 7 + 3 * np.arange(60.0)
+    np.testing.assert_allclose(ahead(fading_trend, x, np.array([400]))[0, MEDIAN], x[-1] + 1200)
+
+
+def test_of_many_lags_some_are_drawn_and_the_rest_lies_between():
+    x = np.random.default_rng(0).normal(0, 1, 800).cumsum()
+    few = np.array([1, 5, 200])
+    many = ahead(drift, x, np.arange(1, 201))
+    np.testing.assert_allclose(many[few - 1], ahead(drift, x, few))
+    np.testing.assert_allclose(many[149], ahead(drift, x, np.array([150]))[0], atol=0.4 * np.ptp(many[149]))
 
 
 def test_activity_scales_what_comes():
