@@ -61,6 +61,7 @@ BENCHMARKS = {
     ),
     "engine": Benchmark("The engine alone: speed and memory", ("benchmarks/time_engine.py",), False),
     "map": Benchmark("Many series: the map", ("benchmarks/map_speed.py",), False),
+    "memory": Benchmark("Many series: memory", ("benchmarks/map_memory.py",), False),
     "replay": Benchmark("Replaying thresholds over history", ("benchmarks/replay_speed.py",), False),
     "imports": Benchmark("Imports", ("benchmarks/import_speed.py",)),
     "analyses": Benchmark("Analyses in SQL", ("benchmarks/analysis_speed.py",)),
