@@ -95,6 +95,20 @@ $$;
 COMMENT ON FUNCTION capacity_ops.engine_companies(timestamptz, integer, integer, integer) IS
     'Who is heard for the series that are too short to speak for themselves: p_members resources of each type, and p_tenant_members of each of the p_tenants tenants (the system is one) that have the most, four at least; the first in the order of their keys, which are hashes, so that this is a fair sample and always the same one.';
 
+-- The calendar belongs to a later step and to the people who are alerted: an analyst need not be allowed to read it.
+CREATE OR REPLACE FUNCTION capacity_ops.engine_holidays() RETURNS TABLE (day date) LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'capacity_alerting' AND c.relname = 'holiday'
+                 AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) THEN
+        RETURN QUERY EXECUTE 'SELECT h.day FROM capacity_alerting.holiday h WHERE h.tenant_hk IS NULL';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION capacity_ops.engine_holidays() IS
+    'The holidays of everyone''s calendar, as far as there is one and the role may read it.';
+
 ---------------------------------------------------------------------------------------------------------------------
 -- Why a level shifted: what the database itself knows of that day. Nothing is concluded from coincidence alone: each row
 -- says what was seen, and no row means that nothing was.
@@ -305,7 +319,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) IS
-    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. Of what fluctuates (CPU, CONNECTIONS, MEMORY, TRANSACTIONS, rates) projected_usage_* are of the days mean, and the days until a level are those of its maximum (runway_of; maximum, maximum_of_an_hour: its quantiles). reconciled: STORAGE, ROWS, USERS and CONNECTIONS of tenants and what is nobodys (unattributed, at the systems) add up to the systems where both are measured in one unit, or why they do not. company: how many series of the type and of the tenant it learnt from. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest.';
+    'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. Of what fluctuates (CPU, CONNECTIONS, MEMORY, TRANSACTIONS, rates) projected_usage_* are of the day''s mean, and the days until a level are those of its maximum (runway_of; maximum, maximum_of_an_hour: its quantiles). reconciled: STORAGE, ROWS, USERS and CONNECTIONS of tenants and what is nobody''s (unattributed, at the system''s) add up to the system''s where both are measured in one unit, or why they do not. company: how many series of the type and of the tenant it learnt from. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest.';
 
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.external_events_impact IS
     'Method ENGINE: what the database knew of the day of the newest level shift (shift_at: its end; evidence: rows of capacity_ops.regime_evidence, none where it knew nothing). NULL: no shift.';

@@ -13,7 +13,7 @@ from typing import Any, Final
 from capacity_kit import growth
 from capacity_kit.analysis.chunks import Floats, Resource
 from capacity_kit.analysis.grids import WEEK
-from capacity_kit.growth import Prior
+from capacity_kit.growth import Calendar, Prior
 from capacity_kit.growth.engine import NOBODY
 
 SYSTEM: Final = "SYSTEM"
@@ -59,7 +59,7 @@ class Companies:
         }
 
 
-def heard(series: Sequence[Floats], horizon: int) -> Prior:
+def heard(series: Sequence[Floats], horizon: int, calendar: Calendar | None = None) -> Prior:
     """What the members of one company say of the models, to be given to every forecast of a member.
 
     Parameters
@@ -68,8 +68,10 @@ def heard(series: Sequence[Floats], horizon: int) -> Prior:
         Of the members, by day.
     horizon : int
         Days ahead.
+    calendar : Calendar, optional
+        Of the series, where their forecasts know one.
     """
-    learnt = growth.learn(series, horizon, WEEK)
+    learnt = growth.learn(series, horizon, WEEK, calendar)
     return Prior({name: round(by, DIGITS) for name, by in learnt.disadvantage.items()}, learnt.series)
 
 

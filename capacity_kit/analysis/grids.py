@@ -46,11 +46,21 @@ def daily(resource: Resource, times: npt.ArrayLike, values: npt.ArrayLike, how: 
     t = np.asarray(times, float)
     if not t.size:
         return np.empty(0)
-    often = t.size > 1.5 * np.ptp(t) / DAY
     # The grid's bins include their beginning and not their end; a day, counted backwards, includes its end.
-    shift = 1e-3 if often else DAY / 2
+    shift = 1e-3 if _is_often(t) else DAY / 2
     usual: How = "mean" if is_fluctuating(resource) else "last"
     return regular(t - resource.measured_at.timestamp() - shift, values, DAY, how or usual).values
+
+
+def last_day(resource: Resource, times: npt.ArrayLike) -> int:
+    """The day that the last value of :func:`daily` is of, where most of it lies: days since 1970-01-01."""
+    middle = resource.measured_at.timestamp() - (DAY / 2 if _is_often(np.asarray(times, float)) else 0)
+    return int(middle // DAY)
+
+
+def _is_often(times: Floats) -> bool:
+    """Whether it is measured more than about once a day."""
+    return bool(times.size and times.size > 1.5 * np.ptp(times) / DAY)
 
 
 def hourly(resource: Resource, times: npt.ArrayLike, values: npt.ArrayLike) -> Floats:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -22,12 +22,12 @@ import pandas as pd
 from capacity_kit.analysis import work
 from capacity_kit.analysis.chunks import Chunk, Floats, Resource, measurements
 from capacity_kit.analysis.company import Companies, heard
-from capacity_kit.analysis.grids import SHORTEST, histories
-from capacity_kit.analysis.local import Map, in_process
+from capacity_kit.analysis.grids import SHORTEST, histories, is_fluctuating, last_day
+from capacity_kit.analysis.local import Map, Task, in_process
 from capacity_kit.analysis.totals import SUMMABLE, Sums, Whole
 from capacity_kit.analysis.work import Known, Record
 from capacity_kit.errors import CapacityError
-from capacity_kit.growth import Prior
+from capacity_kit.growth import Calendar, Prior
 from capacity_kit.growth.engine import HEARD
 from capacity_kit.vault import ALL, SYSTEM, Vault, forecasts
 from capacity_kit.vault.forecasts import Recorded
@@ -135,11 +135,11 @@ def analyse(
     if not total:
         return
     scope |= {"as_of": moment, "days": days, "size": size}
-    companies = _companies(store, scope, over)
-    known = Known(companies)
+    holidays = tuple(int(day) for day in store.read("engine_holidays")["day"])
+    known = Known(_companies(store, scope, over, holidays), holidays=holidays)
     if tenant == ALL:
-        known = Known(
-            companies, _wholes(store, companies, scope, over), "the system's is not measured in this unit"
+        known = replace(
+            known, wholes=_wholes(store, known, scope, over), why="the system's is not measured in this unit"
         )
     started, done = time.monotonic(), 0
     for found in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
@@ -163,7 +163,7 @@ def urgency(record: Record) -> tuple[float, ...]:
     return (*(float("inf") if d is None else float(d) for d in days), -share)
 
 
-def _companies(store: Vault, scope: dict[str, Any], over: Map) -> Companies:
+def _companies(store: Vault, scope: dict[str, Any], over: Map, holidays: tuple[int, ...]) -> Companies:
     """What there is to be heard, of every type that is looked at and of the tenants that have many resources."""
     members = store.read(
         "engine_companies",
@@ -178,33 +178,31 @@ def _companies(store: Vault, scope: dict[str, Any], over: Map) -> Companies:
     rows: Iterator[Any] = members.itertuples(index=False)
     for member in rows:
         groups.setdefault((bool(member.is_type), member.name), []).append(member.resource_utilization_hk)
-    learnt = over(
-        partial(heard, _heard(store, keys, scope["as_of"], scope["days"]), work.HORIZON)
-        for keys in groups.values()
-    )
+    learnt = over(_heard(store, keys, scope["as_of"], scope["days"], holidays) for keys in groups.values())
     found: dict[bool, dict[str, Prior]] = {True: {}, False: {}}
     for (is_type, name), prior in zip(groups, learnt, strict=True):
         found[is_type][name] = prior
     return Companies(found[True], found[False])
 
 
-def _heard(store: Vault, keys: list[str], as_of: datetime, days: int) -> list[Floats]:
-    """The series of some resources, few at a time: of measurements, all of them would be too many."""
-    return [
-        history
-        for start in range(0, len(keys), PAGE)
-        for history in histories(
-            _chunk(
-                store.read("engine_heard", keys=",".join(keys[start : start + PAGE]), as_of=as_of, days=days),
-                as_of,
-            )
-        )
-        if history.size
-    ]
+def _heard(store: Vault, keys: list[str], as_of: datetime, days: int, holidays: tuple[int, ...]) -> Task:
+    """The task of hearing some resources; they are read few at a time, since all of their measurements are many."""
+    series: list[Floats] = []
+    last: list[int] = []
+    fluctuating = True
+    for start in range(0, len(keys), PAGE):
+        some = ",".join(keys[start : start + PAGE])
+        chunk = _chunk(store.read("engine_heard", keys=some, as_of=as_of, days=days), as_of)
+        for resource, times, history in zip(chunk.resources, chunk.times, histories(chunk), strict=True):
+            if history.size:
+                series.append(history)
+                last.append(last_day(resource, times))
+                fluctuating = fluctuating and is_fluctuating(resource)
+    return partial(heard, series, work.HORIZON, Calendar(last, holidays) if fluctuating else None)
 
 
 def _wholes(
-    store: Vault, companies: Companies, scope: dict[str, Any], over: Map
+    store: Vault, known: Known, scope: dict[str, Any], over: Map
 ) -> dict[tuple[str, str], Whole | str]:
     """By how much the forecasts of the system and its tenants have to move to add up, by resource type and unit."""
     everything = scope | {"again": True}
@@ -220,7 +218,7 @@ def _wholes(
             found[kind, unit] = f"the system has {len(candidates)} resources of this type"
             continue
         tasks = (
-            partial(work.summed, chunk, companies, unit, days)
+            partial(work.summed, chunk, known, unit, days)
             for chunk in _chunks(store, everything | {"resource_type": kind})
         )
         total: Sums | None = None
@@ -229,7 +227,7 @@ def _wholes(
         found[kind, unit] = (
             "no tenant's is measured in this unit"
             if total is None
-            else work.whole(candidates[0], companies, total)
+            else work.whole(candidates[0], known, total)
         )
     return found
 

@@ -114,14 +114,18 @@ class Whole:
             share = _divided(np.where(self.by_size, median, _weight(median, paths)), self.total, 0.0)
         agreed = np.maximum(median + self.gap * share, 0)
         paths = paths + self.path_gap * share[..., None]
-        paths += (agreed - np.median(paths, axis=-1))[..., None]
-        np.maximum(paths, 0, out=paths)
-        steps = np.arange(1, said.horizon + 1)
-        peaks = runway.peaks(paths, steps, said.marks)
-        paths.sort(axis=-1)
-        quantiles = np.moveaxis(np.quantile(paths, LEVELS, axis=-1, method="hazen"), 0, -1)
+        ordered = np.sort(paths, axis=-1)
+        onto = (agreed - _quantile(ordered, 0.5))[..., None]
+        paths = np.maximum(paths + onto, 0)
+        quantiles = np.stack([_quantile(ordered, level) for level in LEVELS], axis=-1) + onto
         quantiles[..., MEDIAN] = agreed
-        return replace(said, quantiles=np.maximum.accumulate(quantiles, axis=-1), peaks=peaks, paths=None)
+        steps = np.arange(1, said.horizon + 1)
+        return replace(
+            said,
+            quantiles=np.maximum.accumulate(np.maximum(quantiles, 0), axis=-1),
+            peaks=runway.peaks(paths, steps, said.marks),
+            paths=None,
+        )
 
 
 def summed(
@@ -223,3 +227,10 @@ def _weight(median: Floats, paths: Floats) -> Floats:
 def _divided(one: Floats, other: Floats, otherwise: float) -> Floats:
     shape = np.broadcast_shapes(one.shape, other.shape)
     return np.asarray(np.divide(one, other, out=np.full(shape, otherwise), where=other > 0))
+
+
+def _quantile(ordered: Floats, level: float) -> Floats:
+    """Of sorted paths, shape (..., paths): in the middle between two, as ``numpy.quantile`` does by Hazen's rule."""
+    at = min(max(level * ordered.shape[-1] - 0.5, 0.0), ordered.shape[-1] - 1.0)
+    low = min(int(at), ordered.shape[-1] - 2)
+    return np.asarray(ordered[..., low] + (ordered[..., low + 1] - ordered[..., low]) * (at - low))

@@ -5,7 +5,7 @@ A pure function of the chunk and of what a first pass found, so that it makes no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,12 +17,21 @@ from capacity_kit import growth, units
 from capacity_kit.analysis import totals
 from capacity_kit.analysis.chunks import Chunk, Resource
 from capacity_kit.analysis.company import Companies
-from capacity_kit.analysis.grids import DAY, SHORTEST, WEEK, histories, hourly, in_step, is_fluctuating
-from capacity_kit.growth import Forecast, Prior
+from capacity_kit.analysis.grids import (
+    DAY,
+    SHORTEST,
+    WEEK,
+    histories,
+    hourly,
+    in_step,
+    is_fluctuating,
+    last_day,
+)
+from capacity_kit.growth import Calendar, Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
-from capacity_kit.growth.engine import NOBODY
-from capacity_kit.growth.explain import explain
+from capacity_kit.growth.explain import TELLS, explain
 from capacity_kit.growth.models import LEVELS, MEDIAN
+from capacity_kit.growth.regimes import Regime, dated
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,6 +42,8 @@ HORIZON: Final = 365  # days ahead
 HOURS_AHEAD: Final = 24 * WEEK
 CYCLES_OF_HOURS: Final = (24, 24 * WEEK)
 
+SLICE: Final = 128  # series whose sample paths are in memory at once
+
 ORIGINS: Final = 6  # of the backtest, evenly over the record
 TESTED: Final = 90  # days ahead that are backtested
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
@@ -41,6 +52,7 @@ REAL: Final = 0.01  # of its level in a year that a trend must be worth
 SLOW: Final = 0.001  # of its level a day below which growth is slow
 SWING: Final = 0.02  # of its level that a cycle must move it by
 NOISE: Final = 0.2  # of its level by which half of its days may miss a quiet series
+CALENDAR: Final = " and the calendar"  # what the names of models end in that know ends of months and holidays
 DIGITS: Final = 12  # significant ones that are recorded: the last few of a double depend on who adds up first
 
 
@@ -57,11 +69,14 @@ class Known:
         do not.
     why : str
         Why forecasts of any other type and unit do not.
+    holidays : tuple of int
+        Days since 1970-01-01 on which people are not at work.
     """
 
     companies: Companies = field(default_factory=Companies)
     wholes: Mapping[tuple[str, str], totals.Whole | str] = field(default_factory=dict)
     why: str = "only some of the resources were looked at"
+    holidays: tuple[int, ...] = ()
 
 
 NOTHING: Final = Known()
@@ -83,10 +98,9 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
         capacity_forecast_s that they fill; plain numbers, strings, lists and dicts only.
     """
     days = histories(chunk)
-    priors = known.companies.of(chunk.resources)
-    said = _reconciled(chunk, days, priors, known)
-    highs = _highs(chunk, priors)
-    tested = _tested(days)
+    groups = _grouped(chunk, known)
+    said = _reconciled(chunk, days, known)
+    highs = _highs(chunk, known)
     capacity = np.array([r.capacity for r in chunk.resources])
     share = {
         "warning": np.array([r.warning for r in chunk.resources]) / 100,
@@ -94,6 +108,8 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
         "capacity": np.ones(len(chunk)),
     }
     levels = {name: capacity * part for name, part in share.items()}
+    tested = _tested(days, groups, levels["critical"])
+    regimes = dated(days, WEEK)
     reached = {name: highs.reached(said, level) for name, level in levels.items()}
     return [
         _record(
@@ -105,6 +121,7 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
                 (chunk.as_of - chunk.resources[i].origin).total_seconds() / DAY,
                 said.of([i]),
                 tested.of(i),
+                regimes[i],
                 highs.by_day.of([highs.rows[i]]) if i in highs.rows else None,
                 highs.by_hour.of([highs.hours[i]]) if i in highs.hours else None,
                 {name: (float(levels[name][i]), reached[name][i]) for name in levels},
@@ -115,32 +132,39 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
     ]
 
 
-def summed(chunk: Chunk, companies: Companies, unit: str, days: int) -> totals.Sums | None:
+def summed(chunk: Chunk, known: Known, unit: str, days: int) -> totals.Sums | None:
     """What the forecasts of a chunk's tenants add up to, of the resources that are measured in a unit.
 
     Parameters
     ----------
     chunk : Chunk
         Of one resource type.
-    companies : Companies
+    known : Known
+        Whom they hear.
     unit : str
     days : int
         Of the past that the sum is wanted of.
     """
-    own = chunk.of([i for i, r in enumerate(chunk.resources) if r.tenant is not None and r.unit == unit])
-    found = histories(own)
-    said = _forecast(found, HORIZON, WEEK, companies.of(own.resources), keep_paths=True)
-    return totals.summed(own.resources, found, said, days)
+    rows = [i for i, r in enumerate(chunk.resources) if r.tenant is not None and r.unit == unit]
+    total: totals.Sums | None = None
+    for some in _slices(rows):
+        own = chunk.of(some)
+        found = histories(own)
+        said = _forecast(found, _grouped(own, known), keep_paths=True)
+        part = totals.summed(own.resources, found, said, days)
+        total = part if total is None else total if part is None else total + part
+    return total
 
 
-def whole(chunk: Chunk, companies: Companies, parts: totals.Sums) -> totals.Whole | str:
+def whole(chunk: Chunk, known: Known, parts: totals.Sums) -> totals.Whole | str:
     """How far the forecasts of a resource of the system and of its parts have to move to add up; or why they cannot.
 
     Parameters
     ----------
     chunk : Chunk
         The one resource.
-    companies : Companies
+    known : Known
+        Whom it hears.
     parts : Sums
         Of the tenants', over as many days as :func:`past` has.
     """
@@ -152,7 +176,7 @@ def whole(chunk: Chunk, companies: Companies, parts: totals.Sums) -> totals.Whol
         return "the system's series is too short for a forecast"
     if rest[-1] < 0:
         return "the tenants' together are more than the system's"
-    both = _forecast([history, rest], HORIZON, WEEK, companies.of([resource, resource]), keep_paths=True)
+    both = _forecast([history, rest], _grouped(chunk.of([0, 0]), known), keep_paths=True)
     if not np.isfinite(both.quantiles[:, 0, MEDIAN]).all():
         return "what is left to the system beside its tenants' is too short for a forecast"
     return totals.agree(f"{resource.resource_type} {resource.resource_name}", parts, both)
@@ -164,48 +188,93 @@ def past(chunk: Chunk) -> Floats:
     return totals.held(chunk.resources[0], history) if history.size else np.empty(0)
 
 
-def _forecast(
-    series: Sequence[Floats],
-    horizon: int,
-    seasons: int | tuple[int, ...],
-    priors: Sequence[Prior],
-    keep_paths: bool = False,
-) -> Forecast:
-    """Forecast series of many companies."""
-    groups: dict[int, list[int]] = {}
-    for i, prior in enumerate(priors):
-        groups.setdefault(id(prior), []).append(i)
-    if len(groups) < 2:
-        return growth.forecast(series, horizon, seasons, priors[0] if groups else NOBODY, keep_paths)
-    parts = [
-        growth.forecast([series[i] for i in rows], horizon, seasons, priors[rows[0]], keep_paths)
-        for rows in groups.values()
+@dataclass(frozen=True)
+class _Group:
+    """Some of a chunk's resources that hear the same.
+
+    Attributes
+    ----------
+    rows : list of int
+    prior : Prior
+    calendar : Calendar or None
+        Of what fluctuates: people's days make it, and what is stored only sums them up.
+    """
+
+    rows: list[int]
+    prior: Prior
+    calendar: Calendar | None
+
+
+def _grouped(chunk: Chunk, known: Known) -> list[_Group]:
+    priors = known.companies.of(chunk.resources)
+    rows: dict[tuple[int, bool], list[int]] = {}
+    for i, resource in enumerate(chunk.resources):
+        rows.setdefault((id(priors[i]), is_fluctuating(resource)), []).append(i)
+    return [
+        _Group(
+            own,
+            priors[own[0]],
+            Calendar([last_day(chunk.resources[i], chunk.times[i]) for i in own], known.holidays)
+            if fluctuates
+            else None,
+        )
+        for (_, fluctuates), own in rows.items()
     ]
-    order = np.argsort(np.concatenate([*groups.values()]))
-    shared = {"marks", "models"}
+
+
+def _forecast(series: Sequence[Floats], groups: Sequence[_Group], keep_paths: bool = False) -> Forecast:
+    """Forecast series of days, group by group."""
+    parts = [
+        growth.forecast([series[i] for i in g.rows], HORIZON, WEEK, g.prior, keep_paths, g.calendar)
+        for g in groups
+    ]
+    return _joined(parts, [g.rows for g in groups])
+
+
+def _joined(parts: Sequence[Forecast], rows: Sequence[Sequence[int]]) -> Forecast:
+    """Forecasts of some rows each as one forecast of all rows, in their order."""
+    if len(parts) < 2:
+        return parts[0] if parts else growth.forecast([], HORIZON, WEEK)
+    models = max(
+        (part.models for part in parts), key=len
+    )  # with a calendar there are further ones behind the others
+    parts = [replace(p, weights=np.pad(p.weights, ((0, 0), (0, len(models) - len(p.models))))) for p in parts]
+    order = np.argsort(np.concatenate(rows))
     joined: dict[str, Any] = {
         f.name: np.concatenate([getattr(part, f.name) for part in parts])[order]
         for f in fields(Forecast)
-        if f.name not in shared and getattr(parts[0], f.name) is not None
+        if f.name not in {"marks", "models"} and getattr(parts[0], f.name) is not None
     }
-    return replace(parts[0], **joined)
+    return replace(parts[0], models=models, **joined)
 
 
-def _reconciled(chunk: Chunk, days: list[Floats], priors: list[Prior], known: Known) -> Forecast:
+def _slices(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Rows, so many at a time that their sample paths are no burden."""
+    return (rows[start : start + SLICE] for start in range(0, len(rows), SLICE))
+
+
+def _reconciled(chunk: Chunk, days: list[Floats], known: Known) -> Forecast:
     """The chunk's forecasts, those that are parts of a sum or the sum itself moved to where they add up."""
-    sums = [known.wholes.get((r.resource_type, r.unit)) for r in chunk.resources]
-    groups: dict[tuple[int, bool], list[int]] = {}
-    for i, (resource, found) in enumerate(zip(chunk.resources, sums, strict=True)):
-        if isinstance(found, totals.Whole) and days[i].size:
-            groups.setdefault((id(found), resource.tenant is None), []).append(i)
-    said = _forecast(days, HORIZON, WEEK, priors, keep_paths=bool(groups))
-    for (_, is_whole), rows in groups.items():
-        found = sums[rows[0]]
-        assert isinstance(found, totals.Whole)
-        able = np.array(rows)[np.isfinite(said.quantiles[rows, 0, MEDIAN])]
-        moved = found.moved(said.of(able), is_whole)
-        said.quantiles[able], said.peaks[able] = moved.quantiles, moved.peaks
-    return replace(said, paths=None)
+    members: dict[tuple[str, str, bool], list[int]] = {}
+    alone: list[int] = []
+    for i, resource in enumerate(chunk.resources):
+        key = resource.resource_type, resource.unit
+        if isinstance(known.wholes.get(key), totals.Whole) and days[i].size:
+            members.setdefault((*key, resource.tenant is None), []).append(i)
+        else:
+            alone.append(i)
+
+    def said(rows: Sequence[int], keep_paths: bool = False) -> Forecast:
+        return _forecast([days[i] for i in rows], _grouped(chunk.of(rows), known), keep_paths)
+
+    parts, order = [said(alone)] if alone else [], [alone] if alone else []
+    for (kind, unit, is_whole), rows in members.items():
+        whole = known.wholes[kind, unit]
+        assert isinstance(whole, totals.Whole)
+        for some in _slices(rows):
+            parts.append(whole.moved(said(some, True), is_whole))
+            order.append(list(some))
+    return _joined(parts, order)
 
 
 @dataclass(frozen=True)
@@ -238,11 +307,10 @@ class _Highs:
         return out
 
 
-def _highs(chunk: Chunk, priors: list[Prior]) -> _Highs:
+def _highs(chunk: Chunk, known: Known) -> _Highs:
     able = [i for i, r in enumerate(chunk.resources) if is_fluctuating(r)]
     own = chunk.of(able)
-    days = histories(own, "max")
-    by_day = _forecast(days, HORIZON, WEEK, [priors[i] for i in able])
+    by_day = _forecast(histories(own, "max"), _grouped(own, known))
     rows = {i: row for row, i in enumerate(able) if np.isfinite(by_day.quantiles[row, 0, MEDIAN])}
     hours = {
         i: hourly(own.resources[n], own.times[n], own.values[n]) for n, i in enumerate(able) if i in rows
@@ -264,18 +332,25 @@ def origins(days: int) -> Ints:
     return np.unique([in_step(int(o) + 1) - 1 for o in evenly])
 
 
-def _tested(histories: Sequence[Floats]) -> Backtest:
-    """Every history from each of its origins; what lies beyond its end is a gap, and judges nothing."""
-    past, owner = [], []
-    for i, history in enumerate(histories):
-        for o in origins(history.size):
-            ahead = history[o + 1 : o + 1 + TESTED]
-            past.append(
-                np.concatenate([history[: o + 1], ahead, np.full(TESTED - ahead.size, np.nan)]),
-            )
-            owner.append(i)
-    found = backtest(past, TESTED, WEEK, origins=1)
-    return replace(found, series=np.array(owner, np.int64)[found.series])
+def _tested(days: Sequence[Floats], groups: Sequence[_Group], levels: Floats) -> Backtest:
+    """Every series from each of its origins, and whether it reached a level as was said."""
+    parts = [
+        backtest(
+            [days[i] for i in g.rows],
+            TESTED,
+            WEEK,
+            [origins(days[i].size) for i in g.rows],
+            g.prior,
+            levels[g.rows],
+            g.calendar,
+        )
+        for g in groups
+    ]
+    joined: dict[str, Any] = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Backtest)
+    }
+    of = [np.asarray(g.rows, np.int64)[part.series] for g, part in zip(groups, parts, strict=True)]
+    return Backtest(**joined | {"series": np.concatenate(of)})
 
 
 @dataclass(frozen=True)
@@ -358,6 +433,8 @@ class _Found:
     said : Forecast
         Of this one.
     tested : Backtest
+    regimes : tuple of Regime
+        Oldest first.
     high, hours : Forecast or None
         Of its maxima by day and by hour, where it fluctuates; of this one.
     levels : dict
@@ -371,6 +448,7 @@ class _Found:
     elapsed: float
     said: Forecast
     tested: Backtest
+    regimes: tuple[Regime, ...]
     high: Forecast | None
     hours: Forecast | None
     levels: dict[str, tuple[float, Floats]]
@@ -394,11 +472,10 @@ def _record(found: _Found, known: Known) -> Record:
         "data_points_used": times.size,
         "pattern_type": "INSUFFICIENT_DATA",
         "trend_direction": "UNKNOWN",
-        "pattern_description": explain(found.said, 0),
         "model_parameters": {"peak_30d": _plain(_peak(resource, times, found.values))},
     }
     if not np.isfinite(found.said.quantiles[0, 0, MEDIAN]):
-        return record
+        return record | {"pattern_description": explain(found.said, 0)}
     outlook = _outlook(found, known)
     return record | outlook | {"model_parameters": record["model_parameters"] | outlook["model_parameters"]}
 
@@ -452,6 +529,15 @@ def _outlook(found: _Found, known: Known) -> Record:
             "per_day": _plain(trend.per_day),
             "shifts": int(said.shifts[0]),
             "shift_at": shift and shift.isoformat(),
+            "regimes": [
+                {
+                    "from": _day(resource, history, r.start).isoformat(),
+                    "kind": r.kind,
+                    "change": _plain(r.size),
+                }
+                for r in found.regimes
+            ],
+            "announced": _announced(own),
             "left_out": int(said.left_out[0]),
             **{f"wape_{days}d": _plain(e, 6) for days, e in errors.items()},
             "origins": len(own.origin),
@@ -476,6 +562,12 @@ def _outlook(found: _Found, known: Known) -> Record:
 
 def _quantiles(said: Forecast, steps: Sequence[int]) -> Record:
     return {str(step): [_plain(v) for v in said.quantiles[0, step - 1].tolist()] for step in steps}
+
+
+def _announced(own: Backtest) -> Record:
+    """Of the times that the critical level was reached within 90 days of an origin, how many had been announced."""
+    said = own.announcements()
+    return {"reached": said.reached, "announced": said.announced, "false": said.false}
 
 
 def _maxima(found: _Found) -> Record:
@@ -591,26 +683,35 @@ def _error(own: Backtest, history: Floats, days: int) -> float | None:
 def _sentence(found: _Found) -> str:
     """The engine's sentence, on 30 days ahead."""
     resource, own = found.resource, found.tested
-    known = np.isfinite(own.error[:, 29])
-    month = Backtest(
-        np.zeros(int(known.sum()), np.int64),
-        own.origin[known],
-        own.error[known, :30],
-        own.pinball[known, :30],
-        own.inside[known, :30],
+    known = own.rows(np.isfinite(own.error[:, 29]))
+    month = replace(
+        known,
+        series=np.zeros(len(known.origin), np.int64),
+        error=known.error[:, :30],
+        pinball=known.pinball[:, :30],
+        inside=known.inside[:, :30],
+    )
+    bare = tuple(name.removesuffix(CALENDAR) for name in found.said.models)
+    apart = sum(
+        float(part)
+        for name, part in zip(found.said.models, found.said.weights[0], strict=True)
+        if name.endswith(CALENDAR)
     )
     said = explain(
-        replace(found.said, quantiles=found.said.quantiles[:, :30]),
+        replace(found.said, quantiles=found.said.quantiles[:, :30], models=bare),
         0,
         show=lambda amount: units.quantity(amount, resource.unit),
         step="day",
         when=lambda index: units.at(_day(resource, found.history, index), clock=False),
         tested=month,
-    )
-    if found.high is None:
-        return said
-    now = units.quantity(float(found.high.last[0]), resource.unit)
-    return f"{said[:-1]}; the runway is of {_runway_of(found)}, now {now}."
+        regimes=found.regimes,
+    )[:-1]
+    if apart >= TELLS:
+        said += "; ends of months and holidays are forecast apart"
+    if found.high is not None:
+        now = units.quantity(float(found.high.last[0]), resource.unit)
+        said += f"; the runway is of {_runway_of(found)}, now {now}"
+    return f"{said}."
 
 
 def _day(resource: Resource, history: Floats, index: int) -> datetime:

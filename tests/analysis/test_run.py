@@ -320,6 +320,36 @@ def test_a_shift_is_explained_by_what_the_database_knows_or_said_to_be_unexplain
             assert impact["evidence"] == []
 
 
+def test_a_capacity_that_changes_midway_moves_the_runway_and_not_the_forecast(own):
+    """Usage is what is forecast; the barrier is what the resource holds at its newest measurement."""
+    before = {r["resource_utilization_hk"]: r for d in analyse(own, dry_run=True)[0] for r in d.records}
+    own.run(
+        "UPDATE capacity_planning.resource_utilization_s SET maximum_capacity = NULL WHERE load_end_date IS NULL"
+    )
+    tenant, key = own.rows("""
+        SELECT s.tenant_hk, encode(s.resource_utilization_hk, 'hex') FROM capacity_planning.resource_utilization_s s
+        JOIN auth.tenant_h t USING (tenant_hk) WHERE t.tenant_bk = 't9' LIMIT 1""")[0]
+    for days, capacity in ((120, 150e9), (20, 300e9), (-10, 900e9)):
+        own.run(
+            "SELECT capacity_ops.register_capacity(%s, 'STORAGE', 'data', %s::numeric, 'bytes', %s)",
+            *(tenant, capacity, AS_OF - timedelta(days=days)),
+        )
+    after = {r["resource_utilization_hk"]: r for d in analyse(own, dry_run=True)[0] for r in d.records}
+    old, new = before[rf"\x{key}"], after[rf"\x{key}"]
+    assert (old["current_capacity"], new["current_capacity"]) == (150e9, 300e9)
+    assert new["model_parameters"]["quantiles"] == old["model_parameters"]["quantiles"]
+    assert new["model_parameters"]["runway"]["capacity"]["level"] == 300e9
+    assert new["model_parameters"]["runway"]["warning"]["level"] == 240e9
+    assert old["time_to_capacity_days"] < (new["time_to_capacity_days"] or 366)
+    (then,) = (
+        r
+        for d in analyse(own, as_of=AS_OF - timedelta(days=21), dry_run=True)[0]
+        for r in d.records
+        if r["resource_utilization_hk"] == rf"\x{key}"
+    )
+    assert then["current_capacity"] == 150e9
+
+
 def test_scope(own):
     own.run(
         "INSERT INTO auth.tenant_profile_s"

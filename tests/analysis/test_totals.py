@@ -5,7 +5,6 @@ import pytest
 
 from capacity_kit import growth
 from capacity_kit.analysis import run, totals, work
-from capacity_kit.analysis.company import Companies
 from capacity_kit.analysis.local import workers
 from capacity_kit.growth.models import MEDIAN
 from capacity_kit.growth.reconcile import reconcile
@@ -163,8 +162,8 @@ def made(chunk, series, days):
         resources=tuple(dataclasses.replace(r, tenant=f"{i:064x}") for i, r in enumerate(parts.resources)),
     )
     system = chunk((back, series[0]))
-    sums = work.summed(parts, Companies(), "bytes", work.past(system).size)
-    return parts, sums, system, work.whole(system, Companies(), sums)
+    sums = work.summed(parts, work.Known(), "bytes", work.past(system).size)
+    return parts, sums, system, work.whole(system, work.Known(), sums)
 
 
 def test_it_is_the_closed_form(chunk):

@@ -12,6 +12,8 @@ from capacity_kit.analysis.grids import daily, in_step
 from capacity_kit.analysis.work import analyse, origins
 from capacity_kit.growth.models import MEDIAN
 
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+
 T = np.arange(0, 60.01, 0.25)
 TRUTH = [  # name, usage on day t, pattern, days to 200e9, growth a day in percent, usage in 30 days
     ("linear", 40e9 + 1e9 * T, {"LINEAR"}, (96, 104), (0.96, 1.04), (128e9, 132e9)),
@@ -186,6 +188,20 @@ def test_an_hour_of_the_coming_week_that_is_known_for_its_peaks_is_said_in_time(
     (daily,) = analyse(chunk((back[::24], value[::24]), capacity=85, kind="CONNECTIONS", unit="connections"))
     assert "maximum_of_an_hour" not in daily["model_parameters"]
     assert daily["model_parameters"]["runway_of"] == "the maximum of a day"
+
+
+def test_ends_of_months_are_known_of_what_fluctuates(chunk):
+    """The last days of every month are busy; the days before them are not."""
+    days = np.arange(420)[::-1]
+    dates = [AS_OF - timedelta(days=int(d), hours=12) for d in days]
+    last = np.array([(date + timedelta(days=2)).month != date.month for date in dates])
+    value = 100 + 60 * last + np.random.default_rng(1).normal(0, 3, 420)
+    (found,) = analyse(chunk((days, value), capacity=400, kind="TRANSACTIONS", unit="transactions/s"))
+    assert "ends of months and holidays are forecast apart" in found["pattern_description"]
+    assert found["forecast_model"].endswith("and the calendar")
+    # Thirty days after the last of October is the last of November.
+    assert found["projected_usage_30d"] == pytest.approx(160, abs=12)
+    assert found["projected_usage_7d"] == pytest.approx(100, abs=8)
 
 
 def test_a_late_measurement_stays_in_its_day_and_a_missed_day_is_a_gap(chunk):
