@@ -14,7 +14,7 @@ OWN := env -u CAPACITY_DSN -u PGSERVICE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGD
 # Jupyter wants to be told that running as root is meant.
 ROOT_MAY := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help venv demo test test-spark lab lint format bench notebooks lock clean
+.PHONY: help venv demo test test-spark faults-outbox lab lint format bench notebooks lock clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-spark: venv  ## the map on Spark, in an environment of its own; needs Java 
 	$(SPARK)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock pyspark==4.3.0
 	$(SPARK)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	CAPACITY_NO_SKIP=1 $(SPARK)/python -m pytest tests/analysis/test_spark.py
+
+faults-outbox: venv  ## kill the sender of notifications 50 times; nothing is lost, and what comes twice bears one key
+	$(OWN) $(BIN)/python -m tests.faults.outbox
 
 lab: venv  ## JupyterLab on the demo's database
 	@export $(DEMO); $(OWN) $(CAPACITY) up > /dev/null && $(OWN) $(BIN)/jupyter lab $(ROOT_MAY) notebooks

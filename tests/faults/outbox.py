@@ -2,8 +2,8 @@
 
 Notifications are queued in transactions, of which some are rolled back. The sender is a process of its own, ended by
 SIGKILL again and again; at last one is left to finish. An alert is lost when one of its notifications was never taken
-by its receiver. ``make faults-outbox`` runs it; it exits with 1 when anything was lost, came without its key, was rolled
-back and came all the same, or was resolved before it was opened.
+by its receiver. ``make faults-outbox`` runs it; it exits with 1 when anything was lost, came without its key, came
+although it was rolled back, or was left open by its resolution.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from tests.faults.receivers import OK, Answer, Mailbox, Request, Web
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = ("SLACK", "PAGERDUTY", "EMAIL")
-ENQUEUE = "SELECT capacity_alerting.enqueue_notification(%s, %s, %s, NULL, 'CRITICAL', 'full', 'It is full.', %s, now())"
+ENQUEUE = (
+    "SELECT capacity_alerting.enqueue_notification("
+    "%s, %s, %s, NULL, 'CRITICAL', 'full', 'It is full.', %s, now())"
+)
 TIME_PASSES = "UPDATE capacity_alerting.outbox SET due_at = clock_timestamp() WHERE leased_by IS NULL"
 
 
@@ -167,7 +170,7 @@ def run(dsn: str, kills: int, alerts: int, seed: int) -> Ledger:
                 ledger.kills += 1
             with _sender(environment) as process:
                 deadline = time.monotonic() + 120
-                while connection.execute("SELECT FROM capacity_alerting.outbox LIMIT 1").fetchone():
+                while connection.execute("SELECT 1 FROM capacity_alerting.outbox LIMIT 1").fetchone():
                     if time.monotonic() > deadline or process.poll() is not None:
                         break  # and what is left over is counted as lost
                     connection.execute(TIME_PASSES)
