@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         default_factory=_default_home, description="Where the embedded server keeps its data."
     )
     site: Path = Field(Path("reports/site"), description="Where reports are published.")
+    schedule: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        None, description="What is reported when, to whom (default: the schedule that comes with the kit)."
+    )
     as_of: Annotated[datetime, AfterValidator(_in_utc)] | None = Field(
         None, description="Look at the measurements as they stood at this time (default: now)."
     )
@@ -62,7 +65,8 @@ class Settings(BaseSettings):
         None, description="A file with the addresses of the channels by which people are told."
     )
     heartbeat_url: SecretStr | None = Field(
-        None, description="An address outside that is called after each evaluation, and misses the call otherwise."
+        None,
+        description="An address outside that is called after each evaluation, and misses the call otherwise.",
     )
     host_metrics: Literal["auto", "yes", "no"] = Field(
         "auto", description="Measure memory, CPU and disks of this host too: auto when the server runs on it."
