@@ -551,8 +551,7 @@ def _spread_of_days(row: pd.Series[Any]) -> tuple[int, int | None] | None:
 
 
 def _by_a_year(row: pd.Series[Any]) -> str:
-    percent = round(100 * row["engine"]["runway"]["capacity"]["by"]["365"])
-    return "under 1 %" if percent < 1 else f"{percent} %"
+    return units.share(row["engine"]["runway"]["capacity"]["by"]["365"])
 
 
 def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:

@@ -67,6 +67,14 @@ def percent(value: float | None) -> str:
     return DASH if value is None or missing(value) else f"{value:,.1f} %"
 
 
+def share(value: float | None) -> str:
+    """A probability in words that no reader takes for more than it is: '< 1 %', '42 %', '> 99 %'."""
+    if value is None or missing(value):
+        return DASH
+    whole = round(100 * value)
+    return "< 1 %" if whole < 1 else "> 99 %" if whole > 99 else f"{whole} %"
+
+
 def days(value: float | None, unknown: str = DASH) -> str:
     """A number of whole days in words: 0 is 'now', None is `unknown`."""
     if value is None or missing(value):

@@ -194,7 +194,7 @@ def test_runway_tells_the_engines_spread(by_engine):
         (100.0, row(p90=200), "100 days (80 to 200)"),
         (100.0, row(), "100 days (80 to over 365)"),
         (np.nan, row(), "not within a year (89 %)"),
-        (np.nan, row(p10=None, by={"365": 0.001}), "not within a year (under 1 %)"),
+        (np.nan, row(p10=None, by={"365": 0.001}), "not within a year (< 1 %)"),
         (100.0, {"method": "SQL", "engine": None}, "100 days"),
     ]
     for days, other, said in cases:

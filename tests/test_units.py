@@ -49,6 +49,14 @@ def test_days(value, said):
     assert units.days(value) == said
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0, "< 1 %"), (0.004, "< 1 %"), (0.42, "42 %"), (0.999, "> 99 %"), (None, "–"), (math.nan, "–")],
+)
+def test_no_probability_is_said_to_be_0_or_100_percent(value, said):
+    assert units.share(value) == said
+
+
 def test_a_time_is_told_in_the_readers_zone():
     noon = pd.Timestamp("2026-07-01T12:00:00Z")
     assert units.at(noon) == "2026-07-01 12:00 UTC"

@@ -140,14 +140,15 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
             "Nothing was measured yet", "Run: capacity capture, capacity import csv or capacity simulate"
         )
     console.table(
-        ["tenant", "resource", "status", "usage", "full in", "to do"],
+        ["tenant", "resource", "status", "usage", "full in", "within 90 days", "to do"],
         [
             (
                 whose(row),
                 resource(row),
                 row.status,
                 used(row.usage, row),
-                units.days(row.time_to_capacity_days),
+                _runway(row),
+                units.share(row.probability_90d),
                 _to_do(row),
             )
             for row in console.rows(found)
@@ -159,6 +160,15 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
     tell_what_to_register(found[found["capacity"].isna() & ~found["is_stale"] & ~found["is_outdated"]], dsn)
     if found["is_simulated"].any():
         console.out.print("Rows marked (simulated) come from capacity simulate: nobody's real usage.")
+
+
+def _runway(row: Any) -> str:
+    """Days until it is full, and where the engine says so those of 1 chance in 10 and of 9 in 10."""
+    said = units.days(row.time_to_capacity_days)
+    if pd.isna(row.early_days) or row.time_to_capacity_days == 0:
+        return said
+    late = "over 365" if pd.isna(row.late_days) else f"{int(row.late_days):,}"
+    return f"{said} ({int(row.early_days):,} to {late})"
 
 
 def _to_do(row: Any) -> str:

@@ -13,7 +13,7 @@ from capacity_kit.reporting import methods, tables
 from capacity_kit.reporting.criteria import ACCURACY, FALSE_POSITIVES, WARNING_DAYS, Criterion
 from capacity_kit.reporting.rehearsal import Item
 from capacity_kit.reporting.result import Kpi, Mood, State
-from capacity_kit.reporting.tuning import Replayed
+from capacity_kit.reporting.tuning import Replayed, told
 
 BAND = (72.0, 88.0)
 """Percent of what came that a band of 80 % may hold before a reader is told that it is too narrow or too wide."""
@@ -64,7 +64,7 @@ def _fate(row: tables.Row) -> str:
         return f"{name} is full"
     if row["method"] != "ENGINE":
         return f"{name} is full in {units.days(left)}"
-    within = methods.share(methods.probability(row["engine"], "capacity", WARNING_DAYS))
+    within = units.share(methods.probability(row["engine"], "capacity", WARNING_DAYS))
     return f"{name} is as likely as not full in {units.days(left)} (within {WARNING_DAYS} days: {within})"
 
 
@@ -140,28 +140,19 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
             "cannot be trusted", "There is no active threshold, so nothing would raise an alert.", []
         )
     said = scores["recommendation"].value_counts()
-    change = int(said.get("INCREASE_THRESHOLD", 0)), int(said.get("DECREASE_THRESHOLD", 0))
+    up, down = int(said.get("INCREASE_THRESHOLD", 0)), int(said.get("DECREASE_THRESHOLD", 0))
+    changing = [row for _, row in replayed.proposals.iterrows() if row["changes"]]
     kpis = [
-        Kpi(
-            "Alerts",
-            units.number(total.alerts),
-            "neutral",
-            outcomes(total),
-        ),
+        Kpi("Alerts", units.number(total.alerts), "neutral", outcomes(total)),
         false_positives(total, minimum),
         _recall(total, minimum),
         Kpi(
-            "To increase",
-            str(change[0]),
-            "attention" if change[0] else "good",
-            f"of {len(scores)} thresholds",
+            "Changes proposed",
+            str(len(changing)),
+            "attention" if changing else "good",
+            f"of {len(replayed.proposals)} thresholds with a history",
         ),
-        Kpi(
-            "To decrease",
-            str(change[1]),
-            "attention" if change[1] else "good",
-            f"of {len(scores)} thresholds",
-        ),
+        Kpi("The guide's rule", f"{up} up, {down} down", "neutral", f"of {len(scores)} thresholds"),
     ]
     if not int(scores["resources"].sum()):
         return Finding(
@@ -169,13 +160,19 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
             "No threshold could be replayed: no measured resource has a known capacity.",
             kpis,
         )
-    if sum(change):
-        which = scores[scores["recommendation"].isin(["INCREASE_THRESHOLD", "DECREASE_THRESHOLD"])]
-        first = which.sort_values("alerts", ascending=False, kind="stable").iloc[0]
-        verb = str(first["recommendation"]).split("_")[0].lower()
-        others = f", and {sum(change) - 1} more to change" if sum(change) > 1 else ""
+    if changing:
+        first = changing[0]
         named = f"{units.plain(first['threshold_name'])} of {units.plain(first['tenant'], 40)}"
-        return Finding("at risk", f"{verb.capitalize()} {named}{others}.", kpis)
+        others = f"; {len(changing) - 1} more to change" if len(changing) > 1 else ""
+        saved = f"{units.number(first['saved'])} hours of work in {units.number(first['judged_days'])} days"
+        return Finding(
+            "at risk",
+            f"Change {named}: {told(first['changes'])}, which would have saved {saved}{others}.",
+            kpis,
+        )
+    if up + down:
+        rule = f"the guide's rule would move {up + down}, on evidence that does not show a saving"
+        return Finding("ok", f"No change is proposed; {rule}.", kpis)
     decided = int(said.get("OPTIMAL", 0))
     if not decided:
         return Finding("ok", "No threshold has raised alerts enough to be judged by.", kpis)

@@ -91,7 +91,7 @@ def _of_engine(row: pd.Series[Any], said: pd.Series[Any], parameters: dict[str, 
     if units.missing(row["capacity"]):
         reason = "capacity unknown, so no days to it"
     elif units.missing(taken["time_to_capacity_days"]):
-        reason = f"not expected within a year (probability {share(by_year)})"
+        reason = f"not expected within a year (probability {units.share(by_year)})"
     return taken | {
         "method": "ENGINE",
         "growth_per_day": parameters["per_day"],
@@ -115,14 +115,6 @@ def date(engine: dict[str, Any] | None, level: str, part: str) -> pd.Timestamp |
     return None if engine is None or days is None else engine["issued_at"] + pd.Timedelta(days=days)
 
 
-def share(value: float) -> str:
-    """A probability in words that no reader takes for more than it is: '< 1 %', '42 %', '> 99 %'."""
-    if units.missing(value):
-        return units.DASH
-    percent = round(100 * value)
-    return "< 1 %" if percent < 1 else "> 99 %" if percent > 99 else f"{percent} %"
-
-
 def band(engine: dict[str, Any] | None, days: int) -> tuple[float, ...]:
     """The quantiles .05 .1 .25 .5 .75 .9 .95 so many days ahead; empty where the engine has none."""
     return tuple(((engine or {}).get("quantiles") or {}).get(str(days)) or ())
@@ -134,7 +126,7 @@ def doubts(engine: dict[str, Any] | None) -> str:
     held = (engine or {}).get("coverage_30d")
     if held is None or held >= HELD_ENOUGH:
         return own
-    missed = f"its 80 % band held {share(held)} of what came 30 days ahead in the backtest"
+    missed = f"its 80 % band held {units.share(held)} of what came 30 days ahead in the backtest"
     return f"{own}; {missed}" if own else missed
 
 

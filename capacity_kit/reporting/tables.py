@@ -133,7 +133,7 @@ def odds(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
             resource(row),
             f"{level} {amount}{', by the maximum of a day' if 'runway_of' in engine else ''}",
             *("reached" if d == engine["issued_at"] else units.at(d, timezone, clock=False) for d in dates),
-            *(methods.share(methods.probability(engine, level, days)) for days in methods.BY),
+            *(units.share(methods.probability(engine, level, days)) for days in methods.BY),
         )
 
     names = ["Tenant", "Resource", "Level", "1 in 10 by", "Even by", "9 in 10 by"]
@@ -233,7 +233,7 @@ def backtests(outlook: pd.DataFrame) -> pd.DataFrame:
         return units.DASH if units.missing(accuracy) else units.percent(100 - accuracy)
 
     def held(row: Row) -> str:
-        return methods.share((row["engine"] or {}).get("coverage_30d") or float("nan"))
+        return units.share((row["engine"] or {}).get("coverage_30d") or float("nan"))
 
     return _words(
         outlook,

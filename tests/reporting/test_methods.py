@@ -144,13 +144,6 @@ def test_what_is_not_expected_within_a_year_says_how_probable_it_is():
     assert first["reason"] == "not expected within a year (probability 20 %)"
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(0, "< 1 %"), (0.004, "< 1 %"), (0.42, "42 %"), (0.999, "> 99 %"), (np.nan, "–")]
-)
-def test_no_probability_is_said_to_be_0_or_100_percent(value, said):
-    assert methods.share(value) == said
-
-
 def test_odds_say_dates_and_chances_the_soonest_first():
     said = tables.odds(shown(), "UTC")
     assert list(said["Level"]) == ["critical 450 GiB", "capacity 500 GiB"]

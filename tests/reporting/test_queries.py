@@ -142,11 +142,13 @@ def test_a_report_of_the_past_knows_what_was_known_then_and_nothing_that_is_too_
     assert issued(before - pd.Timedelta(days=1)) == []
 
 
-def load(vault, values, kind):
+def load(vault, values, kind, times=None):
     """One measurement every six hours up to AS_OF."""
     frame = pd.DataFrame(
         {
-            "measured_at": pd.date_range(end=AS_OF, periods=len(values), freq="6h"),
+            "measured_at": pd.date_range(end=AS_OF, periods=len(values), freq="6h")
+            if times is None
+            else times,
             "tenant": vault.tenant("A"),
             "resource_type": kind,
             "resource_name": "pool",
@@ -189,6 +191,24 @@ def test_an_announcement_is_held_against_the_day_that_reached_the_level(opened):
     assert found.loc[(late, "ENGINE"), "probability"] > 0.9
     assert found.loc[(early, "SQL"), "probability"] == 0
     assert opened.read("report_announced", horizon=90, **asked).empty, "no forecast is 90 days old"
+
+
+def test_status_shows_the_better_forecast_with_its_chances_and_none_that_is_left_behind(opened, pg18):
+    load(opened, [20 + n * 0.12 for n in range(601)], "STORAGE")
+    analysed(opened, AS_OF)
+    trust(pg18, "SQL", 60)
+    trust(pg18, "ENGINE", 90)
+    row = opened.status().iloc[0]
+    assert row["method"] == "ENGINE"
+    assert row["early_days"] <= row["time_to_capacity_days"] <= row["late_days"]
+    assert 0.5 <= row["probability_90d"] <= 1
+    later = pd.date_range(AS_OF + pd.Timedelta(hours=6), periods=40, freq="6h")
+    load(opened, [92.2] * 40, "STORAGE", later)
+    opened.analyze(as_of=later[-1].to_pydatetime())
+    row = opened.status().iloc[0]
+    assert row["method"] == "SQL", "the engine's is ten days behind"
+    assert pd.isna(row["early_days"])
+    assert pd.isna(row["probability_90d"])
 
 
 def test_of_two_forecasts_of_one_moment_the_better_counts(opened, pg18):
