@@ -940,7 +940,7 @@ BEGIN ATOMIC
     FROM (SELECT t.*, n.resource_utilization_hk, n.resource_type AS of_type, n.resource_name, n.utilization_percentage, n.current_value, n.capacity,
                  n.unit, n.measurement_timestamp, n.interval_seconds, l.level,
                  CASE WHEN n.utilization_percentage >= l.level THEN 0
-                      ELSE greatest(0, f.days + extract(epoch FROM f.forecast_timestamp - p_as_of) / 86400) END AS days,
+                      WHEN f.days IS NOT NULL THEN greatest(0, f.days + extract(epoch FROM f.forecast_timestamp - p_as_of) / 86400) END AS days,
                  CASE WHEN n.resource_name IS NULL THEN 'never measured'
                       WHEN n.capacity IS NULL THEN 'capacity unknown'
                       WHEN l.level IS NULL THEN 'no level'
