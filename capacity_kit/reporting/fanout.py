@@ -1,0 +1,488 @@
+"""Many reports at once: each in a process of its own, forked from one that has everything imported.
+
+A worker makes one report and ends: it checks, renders and publishes. The notebook's cells run in yet another process,
+forked from the worker, where nothing of publishing is: it may hang, print without end, take too much memory or be
+killed, and the worker still publishes how far it came. A worker dies with the process that asked for the report, and
+the cells with their worker, so nothing goes on that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import copy
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import nbformat
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from nbformat import NotebookNode
+from papermill.parameterize import parameterize_notebook
+from traitlets import Type
+from traitlets.config import Config
+
+from capacity_kit import units
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import run
+from capacity_kit.reporting.parameters import Value
+from capacity_kit.reporting.result import Failure
+from capacity_kit.reporting.run import Progress
+from capacity_kit.settings import Settings
+from capacity_kit.vault import connection
+
+if sys.platform != "win32":
+    import resource
+
+GRACE: Final = 120.0
+"""Seconds that rendering and publishing may take after a run's time-out; then its worker is killed."""
+
+_PATIENCE: Final = 5.0
+"""Seconds that a cell has for ending by itself when its time is over; then its process is killed."""
+
+_TEXT: Final = 1 << 20
+"""Characters of text that are kept of one cell."""
+
+_SHOWN: Final = 32 << 20
+"""Characters of displayed data that are kept of one cell."""
+
+_FILE: Final = 1 << 30
+"""Bytes of the largest file that a notebook may write."""
+
+_NEEDED: Final = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV",
+    "PYTHONPATH", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "CAPACITY_DSN", "CAPACITY_HOME", "CAPACITY_AS_OF",
+    "CAPACITY_TIMEZONE", "CAPACITY_HOST_METRICS", "CAPACITY_PG15_BIN",
+)  # fmt: skip
+_NEEDED_FAMILIES: Final = ("PG", "LC_", "XDG_", "OMP_", "OPENBLAS_", "MKL_", "MPL")
+"""What of the environment a notebook gets. Channels' addresses, tokens and whatever else stands there it does not."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A report to be made.
+
+    Attributes
+    ----------
+    notebook : str
+        As `capacity_kit.reporting.run.run` takes it.
+    parameters : mapping
+        The notebook's.
+    settings : Settings
+        Where to publish, as of when.
+    dsn : str or None
+        The database.
+    run_timeout, cell_timeout : int
+        Seconds.
+    memory : int
+        Bytes that the notebook may take.
+    """
+
+    notebook: str
+    parameters: Mapping[str, Any]
+    settings: Settings = field(repr=False)
+    dsn: str | None = field(repr=False)
+    run_timeout: int = 1800
+    cell_timeout: int = 600
+    memory: int = 2 << 30
+
+
+class Worker:
+    """A process that makes one report."""
+
+    def __init__(self, process: BaseProcess, answers: Connection, deadline: float) -> None:
+        self.answers = answers
+        """Ready when the report is made, or the process gone."""
+        self.deadline = deadline
+        self._process = process
+
+    def result(self) -> dict[str, Any]:
+        """What came of it: ``place`` and ``result``, or ``error``."""
+        try:
+            found: dict[str, Any] = json.loads(self.answers.recv_bytes())
+        except (EOFError, OSError):
+            self._process.join(5)
+            code = self._process.exitcode
+            how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+            found = {"error": f"The process that made the report ended {how}"}
+        self.end()
+        return found
+
+    def end(self) -> None:
+        """Make sure that neither it nor what it started goes on."""
+        if self._process.pid and self._process.is_alive():
+            self._process.join(1)
+        if self._process.pid and self._process.is_alive():
+            self._process.kill()
+            self._process.join(5)
+        self.answers.close()
+
+
+class Workers:
+    """Starts workers, all forked from one process that has everything imported."""
+
+    def __init__(self) -> None:
+        self._context: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+        if sys.platform != "win32":
+            self._context.set_forkserver_preload(["capacity_kit.reporting.warm"])
+
+    def start(self, job: Job) -> Worker:
+        """Begin to make a report."""
+        answers, telling = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(telling, job), daemon=True)
+        process.start()
+        telling.close()
+        return Worker(process, answers, time.monotonic() + job.run_timeout + GRACE)
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process when the one that forked it ends."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _work(telling: Connection, job: Job) -> None:
+    """Make one report, and tell what came of it. The whole life of a worker."""
+    _die_with_parent()
+    try:
+        execute = partial(forked, run_timeout=job.run_timeout, memory=job.memory)
+        done = run.run(
+            job.notebook,
+            job.parameters,
+            settings=job.settings,
+            dsn=job.dsn,
+            cell_timeout=job.cell_timeout,
+            execute=None if sys.platform == "win32" else execute,
+        )
+        place = done.page.parent.relative_to(job.settings.site).as_posix()
+        answer = {"place": place, "result": json.loads(done.result.to_json())}
+    except CapacityError as error:
+        answer = {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 -- whatever it was, it is this report's failure and no other's
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    if "error" in answer:
+        answer["error"] = connection.redact_all(answer["error"])
+    telling.send_bytes(json.dumps(answer).encode())
+    telling.close()
+
+
+def forked(
+    node: NotebookNode,
+    name: str,
+    values: Mapping[str, Value],
+    environment: Mapping[str, str],
+    cell_timeout: int,
+    progress: Progress | None,
+    *,
+    run_timeout: int = 1800,
+    memory: int = 2 << 30,
+) -> tuple[NotebookNode, Failure | None]:
+    """Run a notebook's cells in a process forked from this one, with IPython but without a kernel's start.
+
+    Parameters
+    ----------
+    node, name, values, environment, cell_timeout, progress
+        As `capacity_kit.reporting.run.run` hands them on. Of the environment the cells get what they need only.
+    run_timeout : int
+        Seconds for all cells.
+    memory : int
+        Bytes of data that their process may hold.
+
+    Returns
+    -------
+    tuple
+        The notebook, of a failed one up to the cell that failed; and where it failed if it did.
+    """
+    executed = copy.deepcopy(node)
+    executed.metadata.setdefault("papermill", {})
+    for cell in executed.cells:
+        cell.metadata.setdefault("tags", [])  # as papermill's own loading leaves it
+    executed = parameterize_notebook(  # type: ignore[no-untyped-call]
+        executed, dict(values), kernel_name="python3", language="python", engine_name=None
+    )
+    at, failure = 0, None
+    with tempfile.TemporaryDirectory(prefix="capacity-report-") as scratch:
+        receiving, sending = multiprocessing.Pipe(duplex=False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if child == 0:
+            receiving.close()
+            _live(executed, sending, Path(scratch), _needed(environment), cell_timeout, memory)
+        sending.close()
+        end = time.monotonic() + run_timeout
+        patience = end
+        try:
+            while True:
+                if not receiving.poll(max(0.0, min(end, patience) - time.monotonic())):
+                    over = "run" if time.monotonic() >= end else "cell"
+                    limit = run_timeout if over == "run" else cell_timeout
+                    failure = f"TimeoutError: the {over} took longer than {limit} seconds, and was ended"
+                    break
+                told = json.loads(receiving.recv_bytes())
+                if told.get("over"):
+                    break
+                at = told["cell"]
+                cell = executed.cells[at]
+                if "outputs" not in told:
+                    patience = time.monotonic() + cell_timeout + _PATIENCE
+                    if progress:
+                        progress(at, len(executed.cells), run._section(executed, at))
+                    continue
+                cell.outputs = [nbformat.from_dict(output) for output in told["outputs"]]  # type: ignore[no-untyped-call]
+                cell.execution_count = told["count"]
+        except EOFError:
+            failure = "DeadKernelError: the process that ran the notebook ended without a word"
+        finally:
+            receiving.close()
+            _kill(child)
+    return run.concluded(executed, name, at, failure)
+
+
+def _needed(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _NEEDED or name.startswith(_NEEDED_FAMILIES)
+    }
+
+
+def _kill(child: int) -> None:
+    """End a process and all that it started, and take its end in."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            continue
+    os.waitpid(child, 0)
+
+
+class CellTimeoutError(BaseException):
+    """A cell took longer than it may. No notebook's ``except Exception`` catches it."""
+
+
+class _Outputs:
+    """What a cell gives out, in order, in the notebook format."""
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, count: int) -> None:
+        self.kept: list[dict[str, Any]] = []
+        self.count = count
+        self._text, self._dropped, self._shown = 0, 0, 0
+
+    def stream(self, name: str, text: str) -> None:
+        room = max(0, _TEXT - self._text)
+        self._text += len(text)
+        self._dropped += max(0, len(text) - room)
+        text = text[:room]
+        if not text:
+            return
+        if self.kept and self.kept[-1]["output_type"] == "stream" and self.kept[-1]["name"] == name:
+            self.kept[-1]["text"] += text
+        else:
+            self.kept.append({"output_type": "stream", "name": name, "text": text})
+
+    def data(self, kind: str, data: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> None:
+        packed = {
+            mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            for mime, value in data.items()
+        }
+        self._shown += sum(len(value) for value in packed.values() if isinstance(value, str))
+        if self._shown > _SHOWN:
+            packed, metadata = {"text/plain": "What this cell shows beyond 32 MB is left out."}, {}
+        output = {"output_type": kind, "data": packed, "metadata": dict(metadata or {})}
+        if kind == "execute_result":
+            output["execution_count"] = self.count
+        self.kept.append(output)
+
+    def error(self, name: str, value: str, traceback: list[str]) -> None:
+        self.kept.append(
+            {"output_type": "error", "ename": name, "evalue": value[:_TEXT], "traceback": traceback}
+        )
+
+    def finish(self) -> list[dict[str, Any]]:
+        if self._dropped:
+            note = f"\n{units.number(self._dropped)} more characters are left out.\n"
+            self.kept.append({"output_type": "stream", "name": "stderr", "text": note})
+        return self.kept
+
+
+_outputs = _Outputs()
+
+
+class _Publisher(DisplayPublisher):
+    def publish(  # type: ignore[override]
+        self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
+        _outputs.data("display_data", data, metadata)
+
+    def clear_output(self, wait: bool = False) -> None:
+        _outputs.kept.clear()
+
+
+class _Hook(DisplayHook):
+    def write_output_prompt(self) -> None:
+        return
+
+    def write_format_data(
+        self, format_dict: Mapping[str, Any], md_dict: Mapping[str, Any] | None = None
+    ) -> None:
+        _outputs.data("execute_result", format_dict, md_dict)
+
+    def finish_displayhook(self) -> None:
+        return
+
+
+class _Shell(InteractiveShell):
+    display_pub_class = Type(_Publisher)
+    displayhook_class = Type(_Hook)
+
+    def enable_gui(self, gui: Any = None) -> None:
+        return
+
+    def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
+        _outputs.error(etype.__name__, str(evalue), list(stb))
+
+
+class _Stream:
+    """sys.stdout and sys.stderr of the cells."""
+
+    encoding, errors = "utf-8", "replace"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def write(self, text: str) -> int:
+        _outputs.stream(self.name, str(text))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        return
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1 if self.name == "stdout" else 2
+
+
+def _live(
+    executed: NotebookNode,
+    telling: Connection,
+    scratch: Path,
+    environment: Mapping[str, str],
+    cell_timeout: int,
+    memory: int,
+) -> NoReturn:
+    """Run the cells one by one and tell of each; the whole life of the process that they run in."""
+    code = 1
+    try:
+        os.setsid()
+        _die_with_parent()
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(scratch)
+        said = _redirect(scratch / ".said")
+        for what, limit in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, _FILE)):
+            _, hard = resource.getrlimit(what)
+            allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(what, (allowed, hard))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, _over)
+        shell = _shell(scratch)
+        for number, cell in enumerate(executed.cells):
+            telling.send_bytes(json.dumps({"cell": number}).encode())
+            if cell.cell_type != "code" or not cell.source.strip():
+                continue
+            failed = _cell(shell, cell.source, cell_timeout)
+            told = os.read(said, _TEXT)
+            os.lseek(said, 0, os.SEEK_END)
+            if told:
+                _outputs.stream("stdout", told.decode(errors="replace"))
+            outputs = _outputs.finish()
+            answer = {"cell": number, "outputs": outputs, "count": _outputs.count}
+            telling.send_bytes(json.dumps(answer, default=str).encode())
+            if failed and "raises-exception" not in cell.metadata.get("tags", []):
+                break
+        telling.send_bytes(json.dumps({"over": True}).encode())
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _over(*_: Any) -> NoReturn:
+    raise CellTimeoutError("the cell took longer than it may")
+
+
+def _cell(shell: _Shell, source: str, timeout: int) -> bool:
+    """Run one cell; whether it failed."""
+    _outputs.begin(shell.execution_count)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, timeout)
+        ended = shell.run_cell(source, store_history=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return not ended.success
+    except CellTimeoutError as error:
+        _outputs.error("CellTimeoutError", str(error), [])
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _redirect(file: Path) -> int:
+    """Let what programs write past Python to standard output go to a file; a descriptor to read it from."""
+    writing = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    reading = os.open(file, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(writing, 1)
+    os.dup2(writing, 2)
+    file.unlink()
+    return reading
+
+
+def _shell(scratch: Path) -> _Shell:
+    """A shell as a kernel has one, without history and without the user's start-up files."""
+    config = Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"cache_size": 0}})
+    home = scratch / ".ipython"
+    home.mkdir()
+    InteractiveShell.clear_instance()
+    shell: _Shell = _Shell.instance(config=config, ipython_dir=str(home))
+    builtins.input = _no_input  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Stream("stdout"), _Stream("stderr")  # type: ignore[assignment]
+    from matplotlib_inline.backend_inline import configure_inline_support
+
+    configure_inline_support(shell, "inline")
+    return shell
+
+
+def _no_input(*_: Any) -> NoReturn:
+    raise EOFError("a report has nobody to ask")

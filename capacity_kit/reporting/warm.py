@@ -1,0 +1,37 @@
+"""Imported once in the process that workers are forked from: what every report needs is then there already.
+
+Not only modules. The first figure loads fonts, the first page compiles templates, the first shell builds its tables;
+here each is made once and thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+
+import io
+
+import matplotlib.pyplot  # noqa: F401 -- for notebooks that use it
+import nbformat.v4
+from matplotlib.figure import Figure
+
+from capacity_kit import cli, plots  # noqa: F401 -- cli: a worker imports its parent's main module anew
+from capacity_kit.alerting import replay  # noqa: F401
+from capacity_kit.reporting import fanout, findings, render, run, show, study, tables  # noqa: F401
+from capacity_kit.reporting.result import Result
+
+
+def _once() -> None:
+    drawn = Figure()
+    axes = drawn.subplots()
+    axes.set_title("Title", fontweight="bold")
+    axes.plot([0, 1], [0, 1], label="line")
+    axes.legend()
+    drawn.savefig(io.BytesIO(), format="png")
+    cells = [nbformat.v4.new_markdown_cell("# Title\n\n## Part\n\nText, `code`.")]  # type: ignore[no-untyped-call]
+    page = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    render.page(page, Result("ok", "Warm."), {})
+
+
+_once()
