@@ -575,6 +575,7 @@ def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:
 
 _OUTCOMES: Final = {"true": GREEN, "false": RED, "censored": MUTED, "open": AMBER}
 """What followed an alert, in the order in which it is counted."""
+_SAID: Final = {"censored": "undecidable"}
 
 
 @_styled
@@ -635,7 +636,7 @@ def threshold_history(
     right = 0
     for word in reversed(shown):
         ax.annotate(
-            f"▼ {shown[word]} {word}",
+            f"▼ {shown[word]} {_SAID.get(word, word)}",
             xy=(1.0, 1.0),
             xycoords="axes fraction",
             xytext=(-right, 8),
@@ -644,7 +645,7 @@ def threshold_history(
             color=_OUTCOMES[word],
             fontsize=8.5,
         )
-        right += 24 + 5 * len(word) + 5 * len(str(shown[word]))
+        right += 24 + 5 * len(_SAID.get(word, word)) + 5 * len(str(shown[word]))
     text = (
         f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} "
         f"against a threshold of {units.number(level)} %. {len(followed)} alert{'s' * (len(followed) != 1)}: "

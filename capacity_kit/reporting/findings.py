@@ -152,7 +152,7 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
             "attention" if changing else "good",
             f"of {len(replayed.proposals)} thresholds with a history",
         ),
-        Kpi("The guide's rule", f"{up} up, {down} down", "neutral", f"of {len(scores)} thresholds"),
+        Kpi("Guide's rule", str(up + down), "neutral", f"would move {up} up, {down} down, of {len(scores)}"),
     ]
     if not int(scores["resources"].sum()):
         return Finding(

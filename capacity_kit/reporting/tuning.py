@@ -16,6 +16,8 @@ from capacity_kit.alerting import replay as replays
 from capacity_kit.alerting.policy import Calendar, Hours, Policy, Window
 from capacity_kit.alerting.replay import Fleet, Runway
 from capacity_kit.reporting.study import Study
+from capacity_kit.vault import alerts
+from capacity_kit.vault.outbox import Outbox
 from capacity_kit.vault.tunings import Change
 
 _AT_ONCE: Final = 50
@@ -457,6 +459,87 @@ def savings(row: Any) -> str:
         return "not judged"
     spread = f"{units.number(row.low)} to {units.number(row.high)} with {100 * row.confidence:.0f} %"
     return f"{units.number(row.saved)} of {units.number(row.cost_present)} h in {row.judged_days:,.0f} days ({spread})"
+
+
+def listed(proposals: pd.DataFrame) -> pd.DataFrame:
+    """Proposals as a table to be read, the guide's rule beside them: those that change or cost anything."""
+    columns = ("Tenant", "Threshold", "Guide", "Cost", "Proposal", "Would have saved")
+    rows = [
+        (
+            units.plain(row["tenant"]),
+            units.plain(row["threshold_name"]),
+            "not decided" if units.missing(row["recommendation"]) else row["recommendation"],
+            f"{units.number(row['cost_present'])} h",
+            told(row["changes"]) if row["changes"] else row["reason"],
+            f"{units.number(row['saved'])} h ({units.number(row['low'])} to {units.number(row['high'])})"
+            if row["events"]
+            else units.DASH,
+        )
+        for row in proposals.to_dict("records")
+        if row["changes"] or row["cost_present"] or not units.missing(row["recommendation"])
+    ]
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int, int | None]]:
+    """Whose candidates can be drawn: name, candidates, and the places of the present and of the proposed one.
+
+    Parameters
+    ----------
+    replayed : Replayed
+        With proposals.
+    top : int
+        Of how many thresholds at most, those with the most alerts first.
+    """
+    names = {
+        row["threshold"]: f"{row['threshold_name']} · {row['tenant']}"
+        for row in replayed.scores.to_dict("records")
+    }
+    found = []
+    for key, candidates in replayed.candidates.items():
+        if candidates[["precision", "recall"]].notna().all(axis=1).any():
+            chosen = np.flatnonzero(candidates["is_proposed"])
+            present = int(np.flatnonzero(candidates["is_present"])[0])
+            place = int(chosen[0]) if len(chosen) and chosen[0] != present else None
+            found.append((names.get(key, "All levels together"), candidates, present, place))
+    found.sort(key=lambda entry: -int(entry[1]["alerts"].iloc[entry[2]]))
+    return found[:top]
+
+
+def standing(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Alerts that are open, and notifications that reached nobody, as tables to be read."""
+    found = alerts.listed(study.vault, study.tenant)
+    at = [units.at(when, study.timezone) for when in found["raised_at"]]
+    opened = pd.DataFrame(
+        {
+            "Id": found["id"],
+            "Severity": found["severity"],
+            "Status": found["status"],
+            "Tenant": [units.plain(name) for name in found["tenant"]],
+            "Resource": [
+                units.resource(str(kind), str(name))
+                for kind, name in zip(found["resource_type"], found["resource_name"], strict=True)
+            ],
+            "Raised": at,
+            "Message": [units.plain(text, 200) for text in found["message"]],
+        },
+        dtype=object,
+    )
+    stuck = Outbox(study.vault).state()
+    letters = pd.DataFrame(
+        {
+            "State": stuck["state"],
+            "Queued": [units.at(when, study.timezone) for when in stuck["queued_at"]],
+            "Channel": stuck["channel"],
+            "Subject": [units.plain(text) for text in stuck["subject"]],
+            "Attempts": stuck["attempts"],
+            "Last error": [
+                units.DASH if units.missing(text) else units.plain(text, 200) for text in stuck["last_error"]
+            ],
+        },
+        dtype=object,
+    )
+    return opened, letters
 
 
 def as_changes(proposals: pd.DataFrame, costs: tuning.Costs) -> list[Change]:
