@@ -527,7 +527,10 @@ def _secrets(address: str) -> list[str]:
     pieces += [value for pair in query.split("&") for value in pair.split("=", 1)[1:]]
     pieces += [value for _, value in parse_qsl(query)]
     name = host.partition(":")[0]
-    if "." not in name and name != "localhost" and not name.startswith("["):
+    seen = {value for key, value in parse_qsl(query) if key == "smtp"}
+    if "." in name or name == "localhost" or name.startswith("["):
+        seen.add(name)
+    else:
         pieces.append(name)  # many services have a token where others have a host
     forms: set[str] = set()
     for piece in pieces:
@@ -535,7 +538,7 @@ def _secrets(address: str) -> list[str]:
             quoted = {quote(form), quote(form, safe=""), quote(form, safe="@")}
             written = {json.dumps(form)[1:-1], repr(form)[1:-1], form.strip()}
             forms |= {form, *quoted, *written, base64.b64encode(form.encode()).decode().rstrip("=")}
-    return sorted((f for f in forms if len(f) >= _SHORTEST_SECRET), key=len, reverse=True)
+    return sorted((f for f in forms - seen if len(f) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 class _Note(logging.Filter):

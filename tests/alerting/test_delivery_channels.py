@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import base64
 import logging
+import shutil
 import smtplib
 import socket
+import ssl
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from aiosmtpd.smtp import AuthResult
 from pydantic import SecretStr
 
 from capacity_kit import settings
 from capacity_kit.alerting import channels
 from capacity_kit.alerting.channels import Channel, Undelivered
 from capacity_kit.errors import CapacityError
+from tests.conftest import skip_or_fail
 from tests.faults.receivers import Mailbox, Web
 
 KEY = "0123456789abcdef0123456789abcdef"
+SECRET, ENCODED = "p@ss/w:rd%20+", "p%40ss%2Fw%3Ard%2520%2B"
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,64 @@ def test_a_mail_server_that_is_away_is_tried_again():
     assert not raised.value.permanent
 
 
+@pytest.fixture(scope="module")
+def guarded_mailbox(tmp_path_factory):
+    """A mail server that wants TLS, and a name and a password, as those of providers do."""
+    if not shutil.which("openssl"):
+        skip_or_fail("openssl", "install it: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    def is_let_in(_server, _session, _envelope, _mechanism, login):
+        is_right = (login.login, login.password) == (b"someuser", SECRET.encode())
+        return AuthResult(success=is_right, handled=False)
+
+    with Mailbox(
+        tls_context=context, require_starttls=True, auth_required=True, authenticator=is_let_in
+    ) as opened:
+        yield opened, certificate
+
+
+def guarded_mail(mailbox, password, more=""):
+    return channel(
+        f"mailtos://someuser:{password}@localhost:{mailbox.port}/a@x.org?from=c@x.org&smtp=localhost{more}"
+    )
+
+
+def test_mail_goes_through_tls_with_name_and_password(guarded_mailbox, monkeypatch):
+    mailbox, certificate = guarded_mailbox
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    guarded_mail(mailbox, ENCODED).send(Message(), None, 5)
+    assert mailbox.mails[-1]["X-Capacity-Key"] == KEY
+
+
+def test_a_wrong_password_can_be_repaired_and_is_not_said(guarded_mailbox, monkeypatch):
+    mailbox, certificate = guarded_mailbox
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with pytest.raises(Undelivered, match="535") as raised:
+        guarded_mail(mailbox, "wr0ngPassword").send(Message(), None, 5)
+    assert not raised.value.permanent
+    assert raised.value.is_down
+    assert "wr0ngPassword" not in str(raised.value)
+
+
+def test_a_mail_server_with_a_strange_certificate_gets_no_password(guarded_mailbox):
+    mailbox, _ = guarded_mailbox
+    sent = len(mailbox.mails)
+    with pytest.raises(Undelivered, match="certificate was not accepted"):
+        guarded_mail(mailbox, ENCODED).send(Message(), None, 5)
+    assert len(mailbox.mails) == sent
+    guarded_mail(mailbox, ENCODED, "&verify=no").send(Message(), None, 5)
+    assert len(mailbox.mails) == sent + 1
+
+
 # --- PagerDuty
 
 
@@ -301,9 +365,6 @@ def test_an_address_that_apprise_does_not_know_fails_and_can_be_repaired():
 
 
 # --- secrets
-
-SECRET = "p@ss/w:rd%20ü"
-ENCODED = "p%40ss%2Fw%3Ard%2520%C3%BC"
 
 
 def test_nothing_of_an_address_but_its_host_is_ever_said(web, caplog, capfd):

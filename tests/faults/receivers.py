@@ -106,10 +106,10 @@ class Mailbox:
     """An SMTP server that keeps the mails it is sent.
 
     ``answer_recipient`` and ``answer_data`` say what it answers, ``"hang"`` being an answer that comes late; the mail
-    is kept before ``answer_data`` is asked.
+    is kept before ``answer_data`` is asked. Options are aiosmtpd's, such as tls_context and authenticator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.mails: list[EmailMessage] = []
         self.envelopes: list[list[str]] = []
         self.answer_recipient: Callable[[str], str] = lambda _: "250 OK"
@@ -140,7 +140,7 @@ class Mailbox:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._controller = Controller(
-            Handler(), hostname="127.0.0.1", port=self.port, server_hostname="mailbox"
+            Handler(), hostname="127.0.0.1", port=self.port, server_hostname="mailbox", **options
         )
         self._controller.start()
 
