@@ -32,8 +32,9 @@ _NORMAL = np.array([1.6449, 1.2816, 0.6745, 0.0, 0.6745, 1.2816, 1.6449])
 # Of the models' disagreement. None is the loss of one in a hundred on counts and machines; all of it costs half of one
 # on storage, and bands of machines that are too wide.
 DISAGREEMENT = 0.5
+_GOLDEN = (5**0.5 - 1) / 2
 FEWEST = 2.0  # independent memories below which no width is known; the widening stops there
-AGAIN = 0.09  # most that shifts seen once or twice may claim of what comes: the tails outside the 80 % band
+AGAIN = 0.09  # most that a shift seen once may claim of what comes: the tails outside the 80 % band
 
 
 def widening(memories: Floats) -> Floats:
@@ -119,7 +120,8 @@ def gain_memories(quantiles: Floats, steps: Ints, length: int) -> Floats:
 def with_shifts(quantiles: Floats, found: Shifts, steps: Ints, length: int) -> Floats:
     """The forecast if the shifts of the record may come again: a mixture of itself with itself shifted.
 
-    They come as a Poisson process at the rate at which they came, but claim no more than AGAIN.
+    They come as a Poisson process. One of them tells that such may be, and claims no more than AGAIN; each further one
+    tells how often: onboardings that came again and again are expected to.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ def with_shifts(quantiles: Floats, found: Shifts, steps: Ints, length: int) -> F
     if not rows.size:
         return quantiles
     count, size = found.count[rows, None], found.size[rows]
-    come = np.minimum(1 - np.exp(-count * steps / length), AGAIN)
+    come = _come(count, steps, length)
     stay, level = with_tails(quantiles[rows])
     parts = [(1 - come, stay)]
     parts += [(np.where(j < count, come / count, 0), stay + size[:, j, None, None]) for j in range(MOST)]
@@ -147,6 +149,37 @@ def with_shifts(quantiles: Floats, found: Shifts, steps: Ints, length: int) -> F
     out = quantiles.copy()
     out[rows] = _where_reached(before, upto, grid)
     return out
+
+
+def _come(count: Ints, steps: Ints, length: int) -> Floats:
+    """Probability that a shift has come again by each step, shape (series, steps)."""
+    seldom = np.minimum(1 - np.exp(-count * steps / length), AGAIN)
+    return np.asarray(np.maximum(seldom, 1 - np.exp(-(count - 1) * steps / length)))
+
+
+def jumping(futures: Floats, found: Shifts, steps: Ints, length: int) -> Floats:
+    """Paths of which as many as :func:`with_shifts` says have shifted by each step, and stay so.
+
+    Ranks of past gains would hand the shifted tail from path to path, until in the end all had been there.
+
+    Parameters
+    ----------
+    futures : ndarray, shape (series, steps, paths)
+        Without shifts.
+    found, steps, length
+        As of :func:`with_shifts`.
+    """
+    rows = np.flatnonzero(found.count)
+    if not rows.size:
+        return futures
+    count = found.count[rows, None]
+    # Which paths, and which of the shifts, by two sequences that fill [0, 1] evenly and know nothing of each other.
+    path = np.arange(1, futures.shape[-1] + 1)
+    turn, which = path * _GOLDEN % 1, (path * 2**0.5 % 1 * count).astype(np.int64)
+    size = np.take_along_axis(found.size[rows], which, axis=1)
+    out = futures.copy()
+    out[rows] += (turn < _come(count, steps, length)[..., None]) * size[:, None]
+    return np.maximum(out, 0)
 
 
 def with_tails(quantiles: Floats) -> tuple[Floats, Floats]:

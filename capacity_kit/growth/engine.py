@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from capacity_kit.growth import runway
 from capacity_kit.growth.calendar import ORDINARY, Apart, Calendar, apart, by_calendar
-from capacity_kit.growth.calibrate import disagreeing, gain_memories, widened, widening, with_shifts
+from capacity_kit.growth.calibrate import disagreeing, gain_memories, jumping, widened, widening, with_shifts
 from capacity_kit.growth.models import LEVELS, MEDIAN, Model, Past, fitting, growth
 from capacity_kit.growth.regimes import levelled, shifts
 from capacity_kit.growth.sawtooth import SAWTOOTH
@@ -345,8 +345,11 @@ def _forecast_chunk(
         quantiles += weight[:, None, None] * said
         middle[:] = said[..., MEDIAN]
     quantiles = disagreeing(quantiles, middles, weights.T)
-    quantiles = _opened(with_shifts(quantiles, found, steps, length), raw, steps)
-    paths = runway.paths(past.x, quantiles, steps)
+    steady = _opened(quantiles, raw, steps)
+    paths = jumping(runway.paths(past.x, steady, steps), found, steps, length)
+    quantiles = (
+        _opened(with_shifts(quantiles, found, steps, length), raw, steps) if found.count.any() else steady
+    )
     highest = runway.peaks(paths, steps, out.marks)
     every = np.arange(runway.PATHS) * paths.shape[-1] // runway.PATHS
     out.quantiles[members] = _between(quantiles, steps, horizon) * unit[..., None]

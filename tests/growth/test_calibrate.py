@@ -9,6 +9,7 @@ from capacity_kit.growth.calibrate import (
     DISAGREEMENT,
     disagreeing,
     gain_memories,
+    jumping,
     widened,
     widening,
     with_shifts,
@@ -99,3 +100,37 @@ def test_a_forecast_without_a_band_keeps_none_but_for_the_tail():
     assert (out[0, :10] == 500).all()
     assert (out[0, -1, 2:] == 500).all()
     assert out[0, -1, 0] == 100
+
+
+def shifts_of(*sizes: float) -> Shifts:
+    count = len(sizes)
+    padded = np.array([[*sizes, *[0.0] * (MOST - count)]])
+    return Shifts(np.array([count]), np.where(padded != 0, 50, -1), padded)
+
+
+def test_shifts_that_came_again_and_again_come_at_their_rate():
+    steps = np.arange(1, 91)
+    quantiles = np.broadcast_to(500 + np.linspace(-3, 3, 7), (1, 90, 7)).copy()
+    out = with_shifts(quantiles, shifts_of(100.0, 90.0, 110.0), steps, 365)
+    came = 1 - np.exp(-2 * 90 / 365)  # the first told that they may, two more how often
+    assert out[0, -1, -2] > 580  # the 90 % quantile: came is .39
+    assert out[0, -1, MEDIAN] < 505
+    assert np.interp(550, out[0, -1], LEVELS) == pytest.approx(1 - came, abs=0.1)
+
+
+@pytest.mark.parametrize("sizes", [(100.0,), (-100.0,), (100.0, 80.0), (90.0, -90.0, 100.0)])
+def test_paths_shift_once_and_stay_as_often_as_the_quantiles_say(sizes):
+    steps = np.arange(1, 91)
+    futures = np.full((1, 90, 480), 500.0)
+    out = jumping(futures, shifts_of(*sizes), steps, 365)
+    moved = out != 500
+    assert (np.diff(moved.astype(int), axis=1) >= 0).all()  # none comes back
+    came = max(AGAIN, 1 - np.exp(-(len(sizes) - 1) * 90 / 365))
+    assert moved[0, -1].mean() == pytest.approx(came, abs=0.01)
+    assert set(np.unique(out[0, -1])) == {500.0, *(500 + size for size in sizes)}
+
+
+def test_paths_without_shifts_stay_as_they_are():
+    futures = np.ones((1, 3, 4))
+    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)))
+    assert jumping(futures, none, np.arange(1, 4), 100) is futures

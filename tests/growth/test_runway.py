@@ -109,3 +109,28 @@ def test_between_marks_a_path_is_straight():
     highest = np.broadcast_to(np.array([1.0, 11.0])[None, :, None], (1, 2, 4))
     p = reached(highest, np.array([1, 11]), np.array([0.0]), np.array([6.0]), 11)
     assert p[0].tolist() == [0] * 5 + [1] * 6
+
+
+def test_a_step_that_came_once_is_no_threat_every_day():
+    """What may come on one day of many is counted once, not as often as there are days."""
+    rng = np.random.default_rng(1)
+    x = 500 + rng.normal(0, 1, (200, 365)) + 100 * (np.arange(365) >= 200)
+    reached = forecast(list(x), 90, 7).reached(x[:, -1] + 50)
+    assert reached[:, -1].mean() < 0.12  # it was .65
+
+
+def test_steps_that_came_again_and_again_are_expected_to():
+    """Three onboardings in a year, of 200 customers; what comes is as often as it was."""
+    rng = np.random.default_rng(2)
+    years = 500 + rng.normal(0, 1, (200, 455))
+    for own in years:
+        for day in rng.choice(np.arange(5, 360), 3, replace=False):
+            own[day:] += rng.uniform(80, 120)
+        own[365:] += np.where(np.arange(90) >= rng.exponential(365 / 3), 100.0, 0.0)
+    past, truth = years[:, :365], years[:, 365:]
+    said = forecast(list(past), 90, 7)
+    three = said.shifts == 3
+    assert three.mean() > 0.7
+    came = (truth.max(axis=1) > past[:, -1] + 50)[three].mean()
+    reached = said.reached(past[:, -1] + 50)[three, -1].mean()
+    assert 0.3 < reached <= came + 0.05
