@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from capacity_kit.growth.sawtooth import SAWTOOTH
 
 WIDE = 1.0  # an 80 % band as wide as its median says little
 FEW_ORIGINS = 3  # with fewer, a backtest is an anecdote
-TELLS = 0.3  # part of the weight from which a cycle is worth a word
+TELLS = 0.3  # part of the weight from which a cycle, or the calendar, is worth a word
 FAINT = 1e-3  # of the value: growth over the horizon, or a cycle, that no one would see
 
 
@@ -26,6 +27,7 @@ def explain(
     when: Callable[[int], str] = "point {}".format,
     tested: Backtest | None = None,
     regimes: Sequence[Regime] = (),
+    note: str = "",
 ) -> str:
     """One sentence on the forecast of one series.
 
@@ -45,6 +47,8 @@ def explain(
     regimes : sequence of Regime
         Of this series, from :func:`capacity_kit.growth.regimes.dated`: with them the sentence says what changed when
         the present regime began, and knows of changes of slope too.
+    note : str
+        One more part of the sentence, before the doubts.
     """
     if said.points[series] < FEWEST_POINTS:
         return (
@@ -57,6 +61,11 @@ def explain(
         _growth(said, series, max(cycles, default=0), show, step) + _since(said, series, regimes, show, when)
     ]
     parts += [f"cycle of {cycle} {step}s ±{show(half)}" for cycle, half in cycles.items()]
+    if (
+        sum(w for name, w in zip(said.models, said.weights[series], strict=True) if "calendar" in name)
+        >= TELLS
+    ):
+        parts.append("ends of months and holidays reckoned apart")
     parts.append(f"80 % band in {said.horizon} {step}s {show(float(low[-1]))} to {show(float(high[-1]))}")
     doubts = []
     if high[-1] - low[-1] > WIDE * median[-1]:
@@ -71,6 +80,8 @@ def explain(
             parts.append(f"{count} origins backtested, error at {said.horizon} {step}s {error}")
         if count < FEW_ORIGINS:
             doubts.append("too little past to test it on")
+    if note:
+        parts.append(note)
     doubt = f"; do not lean on it: {' and '.join(doubts)}" if doubts else ""
     return f"{'; '.join(parts)}{doubt}."
 
@@ -117,8 +128,9 @@ def _cycles(said: Forecast, series: int) -> dict[int, float]:
     median, low, high = (said.quantiles[series, :, at] for at in (MEDIAN, 1, -2))
     weight: dict[int, float] = {}
     for name, part in zip(said.models, said.weights[series], strict=True):
-        if "cycle of " in name:
-            cycle = int(name.rpartition(" ")[2])
+        named = re.search(r"cycle of (\d+)", name)
+        if named:
+            cycle = int(named[1])
             weight[cycle] = weight.get(cycle, 0.0) + float(part)
     found = {}
     for cycle, part in weight.items():

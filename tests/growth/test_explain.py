@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from capacity_kit.growth import forecast
+from capacity_kit.growth import Calendar, forecast
 from capacity_kit.growth.backtest import backtest
 from capacity_kit.growth.explain import explain
 from capacity_kit.growth.regimes import dated
@@ -64,3 +64,20 @@ def test_doubts_are_said():
 
 def test_too_little_is_said_to_be_too_little():
     assert explain(forecast([[1.0, 2.0]], 30), 0).startswith("No forecast: 2 usable measurements")
+
+
+def test_a_calendar_with_a_say_is_named_and_cycles_are_still_read():
+    first, days = 20_000, np.arange(400)
+    month = (first + days).astype("datetime64[D]").astype("datetime64[M]")
+    last = (first + days + 1).astype("datetime64[D]").astype("datetime64[M]") > month
+    x = 100 + 20.0 * (days % 7 == 3) + 50 * last
+    said = forecast([x], 30, 7, calendar=Calendar(first + 399))
+    assert "; cycle of 7 days ±10; ends of months and holidays reckoned apart; " in explain(
+        said, 0, step="day"
+    )
+    assert "calendar" not in explain(forecast([x], 30, 7), 0)
+
+
+def test_a_note_comes_before_the_doubts():
+    said = explain(forecast([np.arange(40.0)], 30, 7), 0, note="to the pool's maximum")
+    assert "; to the pool's maximum; do not lean on it: " in said
