@@ -596,105 +596,6 @@ def _clock(time: dt.time) -> int:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def breaches(utilization: npt.ArrayLike, level: float) -> npt.NDArray[np.bool_]:
-    """Where usage is at or past a threshold.
-
-    Parameters
-    ----------
-    utilization : array_like, shape (n,)
-        Percent of capacity; NaN where capacity is not known.
-    level : float
-        Percent of capacity.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        False where utilization is NaN: what is not known is no breach.
-    """
-    shares = np.asarray(utilization, dtype=float)
-    return np.asarray(shares >= level, dtype=np.bool_)
-
-
-def episodes(times: pd.Series[Any], utilization: pd.Series[Any], level: float) -> pd.DataFrame:
-    """Runs of breaches.
-
-    Parameters
-    ----------
-    times : Series of datetime64, shape (n,)
-        Ascending.
-    utilization : Series of float, shape (n,)
-        Percent of capacity; measurements where it is NaN give no verdict, so they neither begin nor end a run.
-    level : float
-        Percent of capacity.
-
-    Returns
-    -------
-    DataFrame
-        ``start`` (first breach), ``end`` (first measurement below again; NaT while it lasts), ``peak`` (percent).
-        A run that is under way at the first measurement begins there.
-    """
-    known = utilization.notna().to_numpy()
-    when = times[known].reset_index(drop=True)
-    shares = utilization[known].to_numpy(dtype=float)
-    past = breaches(shares, level)
-    edges = np.diff(np.concatenate(([False], past, [False])).astype(np.int8))
-    first, after = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return pd.DataFrame(
-        {
-            "start": when.iloc[first].reset_index(drop=True),
-            "end": when.reindex(after).reset_index(drop=True),
-            "peak": [float(shares[a:b].max()) for a, b in zip(first, after, strict=True)],
-        }
-    ).astype({"peak": float})
-
-
-def outcomes(
-    alerts: pd.DataFrame, reached: pd.DataFrame, horizon: pd.Timedelta, as_of: pd.Timestamp
-) -> pd.Series[Any]:
-    """What followed each alert.
-
-    Parameters
-    ----------
-    alerts, reached : DataFrame
-        Episodes of the threshold, and of the level that it warns of.
-    horizon : Timedelta
-        How long after its start an alert is given to come true.
-    as_of : Timestamp
-        Where knowledge ends.
-
-    Returns
-    -------
-    Series of str
-        'true', 'false' or 'open', in the order of `alerts`.
-    """
-    lasting = reached["end"].isna()
-
-    def followed(start: pd.Timestamp) -> str:
-        # Held already when the alert began counts too: usage may jump past both levels at once.
-        if bool(((reached["start"] <= start + horizon) & (lasting | (reached["end"] > start))).any()):
-            return "true"
-        return "false" if start + horizon <= as_of else "open"
-
-    return pd.Series([followed(start) for start in alerts["start"]], index=alerts.index, dtype=object)
-
-
-def announced(
-    alerts: pd.DataFrame, reached: pd.DataFrame, lead_time: pd.Timedelta, horizon: pd.Timedelta
-) -> pd.Series[Any]:
-    """Which reaches were announced: by an alert that began at least `lead_time`, at most `horizon` before.
-
-    Returns
-    -------
-    Series of bool
-        In the order of `reached`.
-    """
-
-    def told(start: pd.Timestamp) -> bool:
-        return bool(alerts["start"].between(start - horizon, start - lead_time).any())
-
-    return pd.Series([told(start) for start in reached["start"]], index=reached.index, dtype=bool)
-
-
 class Score(NamedTuple):
     """How good a threshold's alerts were.
 
@@ -720,35 +621,6 @@ class Score(NamedTuple):
     false_positive_rate: float | None
     recall: float | None
     censored: int = 0
-
-
-def score(outcome: pd.Series[Any], told: pd.Series[Any], minimum: int) -> Score:
-    """Count, and turn counts into rates where there are enough of them.
-
-    Parameters
-    ----------
-    outcome : Series of str
-        From `outcomes`; those of several resources may be joined.
-    told : Series of bool
-        From `announced`; likewise.
-    minimum : int
-        Fewest decided alerts for precision, fewest reaches for recall.
-    """
-    true, false = int((outcome == "true").sum()), int((outcome == "false").sum())
-    reached, in_time = len(told), int(told.sum())
-    decided = true + false
-    precision = 100 * true / decided if decided and decided >= minimum else None
-    return Score(
-        alerts=len(outcome),
-        true=true,
-        false=false,
-        open=len(outcome) - decided,
-        reached=reached,
-        announced=in_time,
-        precision=precision,
-        false_positive_rate=None if precision is None else 100 - precision,
-        recall=100 * in_time / reached if reached and reached >= minimum else None,
-    )
 
 
 def rated(counts: Mapping[str, int], minimum: int) -> Score:
@@ -792,46 +664,6 @@ def recommendation(false_positive_rate: float | None, true_positive_rate: float 
     if false_positive_rate is not None and true_positive_rate is not None:
         return "DECREASE_THRESHOLD" if true_positive_rate < TRUE_POSITIVE_LIMIT else "OPTIMAL"
     return None
-
-
-class Replay(NamedTuple):
-    """One threshold on one resource's history: its alerts (``start``, ``end``, ``peak``, ``outcome``) and reaches."""
-
-    alerts: pd.DataFrame
-    reached: pd.DataFrame
-
-
-def replay(
-    measured: pd.DataFrame,
-    *,
-    level: float,
-    target: float,
-    horizon: pd.Timedelta,
-    lead_time: pd.Timedelta,
-    as_of: pd.Timestamp,
-) -> Replay:
-    """The alerts that a threshold would have raised on a resource, with what followed.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        ``measured_at`` ascending and ``utilization`` in percent of capacity.
-    level : float
-        The threshold, in percent of capacity.
-    target : float
-        What it warns of, in percent of capacity: the critical level, or 100 for a critical threshold.
-    horizon, lead_time : Timedelta
-        See `outcomes` and `announced`.
-    as_of : Timestamp
-        Where knowledge ends.
-    """
-    alerts = episodes(measured["measured_at"], measured["utilization"], level)
-    reached = episodes(measured["measured_at"], measured["utilization"], target)
-    alerts["outcome"] = outcomes(alerts, reached, horizon, as_of)
-    # What was already reached when the history began could not have been announced in it.
-    reached = reached[reached["start"] > measured["measured_at"].min()].reset_index(drop=True)
-    reached["announced"] = announced(alerts, reached, lead_time, horizon)
-    return Replay(alerts, reached)
 
 
 def lead_times(reached: pd.Series[Any], issued: pd.DataFrame) -> pd.Series[Any]:

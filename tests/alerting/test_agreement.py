@@ -75,8 +75,8 @@ class World:
             for n in range(2)
         ]
         self.thresholds = []
-        self.evaluated = [at(m) for m in np.cumsum(self.rng.choice([1, 7, 15, 15, 15, 16, 30, 75, 200], 60))]
-        self.alone = set(self.rng.choice(60, 8, replace=False).tolist())  # evaluations of the tenant only
+        self.evaluated = [at(m) for m in np.cumsum(self.rng.choice([1, 7, 15, 15, 15, 16, 30, 75, 200], 45))]
+        self.alone = set(self.rng.choice(45, 6, replace=False).tolist())  # evaluations of the tenant only
         day = dt.time
         self.calendars = {
             None: Calendar(
@@ -217,7 +217,9 @@ class World:
         p, name, kind, tenant = threshold.policy, threshold.name, threshold.kind, threshold.tenant
         if p.condition == "RUNWAY":
             made = "SELECT capacity_alerting.create_runway_threshold(%s, %s, %s, %s, %s, %s)"
-            [hk] = db.execute(made, [tenant, name, kind, Decimal(p.level), p.probability, Decimal(p.target)]).fetchone()
+            [hk] = db.execute(
+                made, [tenant, name, kind, Decimal(p.level), p.probability, Decimal(p.target)]
+            ).fetchone()
         elif p.condition == "ABSENCE":
             made = "SELECT capacity_alerting.create_absence_threshold(%s, %s, %s, %s)"
             [hk] = db.execute(made, [tenant, name, kind, Decimal(p.level)]).fetchone()
@@ -231,9 +233,9 @@ class World:
             "escalation_enabled = %s, escalation_delay_minutes = %s, business_hours_only = %s, "
             "maintenance_window_exempt = %s, alert_enabled = %s, auto_resolution_enabled = %s "
             "WHERE capacity_threshold_hk = %s AND load_end_date IS NULL",
-            [p.operator, p.margin, p.frequency_minutes or None, p.suppression_minutes > 0, p.suppression_minutes or None,
-             p.escalation_minutes > 0, p.escalation_minutes, p.business_hours_only, p.maintenance_exempt,
-             p.alert_enabled, p.auto_resolution, hk],
+            [p.operator, p.margin, p.frequency_minutes or None, p.suppression_minutes > 0,
+             p.suppression_minutes or None, p.escalation_minutes > 0, p.escalation_minutes,
+             p.business_hours_only, p.maintenance_exempt, p.alert_enabled, p.auto_resolution, hk],
         )  # fmt: skip
         return hk
 
@@ -253,9 +255,9 @@ class World:
                 f"p{p}": None if np.isinf(d) else float(d) for p, d in zip((10, 50, 90), days, strict=True)
             }
             db.execute(
-                "INSERT INTO capacity_planning.capacity_forecast_s (capacity_forecast_hk, load_date, load_end_date, hash_diff, "
-                "tenant_hk, forecast_timestamp, resource_type, resource_name, resource_category, method, current_usage, unit, "
-                "current_capacity, forecast_model, model_parameters, record_source) "
+                "INSERT INTO capacity_planning.capacity_forecast_s (capacity_forecast_hk, load_date, load_end_date, "
+                "hash_diff, tenant_hk, forecast_timestamp, resource_type, resource_name, resource_category, method, "
+                "current_usage, unit, current_capacity, forecast_model, model_parameters, record_source) "
                 "VALUES (%s, %s, %s, '', %s, %s, %s, %s, 'TEST', 'ENGINE', 1, 'GiB', 100, 'test', %s, 'test')",
                 [hk, origin.to_pydatetime(), end and end.to_pydatetime(), resource.tenant, origin.to_pydatetime(),
                  resource.kind, resource.name, json.dumps({"runway": {"critical": {"level": 90, **said}}})],
@@ -317,8 +319,8 @@ def plainly(pair, fleet, row):
         judged = rules.Judgement("OPEN")
         if e.alert:
             judged = rules.judge(
-                pair.policy, e.alert.raised_at, fleet.measured_at[mine], fleet.utilization[mine], fleet.intervened[mine],
-                horizon_days=HORIZON_DAYS, as_of=int(fleet.evaluated_at[-1]),
+                pair.policy, e.alert.raised_at, fleet.measured_at[mine], fleet.utilization[mine],
+                fleet.intervened[mine], horizon_days=HORIZON_DAYS, as_of=int(fleet.evaluated_at[-1]),
             )  # fmt: skip
         found.append(
             (
@@ -440,7 +442,7 @@ def test_levels(pg):
     assert min(total[word] for word in HELD) > 0, total
 
 
-def test_runways_and_absences(pg):
+def test_runways_and_absences(pg18):
     """By what had been forecast at the time, and by how long nothing was measured; over all types at once too."""
     world = World(7)
     origins = [at(m) for m in (-9 * 1440, 100, 500, 1300)]
@@ -465,7 +467,7 @@ def test_runways_and_absences(pg):
         )
     for kind, tenant in [(k, t) for k in KINDS for t in (None, TENANT)]:
         world.thresholds.append(Threshold(f"critical {kind}", kind, tenant, Policy(90.0, target=100.0)))
-    with pg.connect() as db:
+    with pg18.connect() as db:
         keys, pairs = drive(world, db)
         count = compared(world, db, keys, pairs)
         told = {
@@ -476,13 +478,13 @@ def test_runways_and_absences(pg):
     assert count["TRUE"] > 0
 
 
-def test_operators_acknowledge_and_resolve(pg):
+def test_operators_acknowledge_and_resolve(pg18):
     """What an operator does between two evaluations: no more escalations, a new episode where the breach persists."""
     world = World(11)
     world.level_thresholds(8)
     acts = np.random.default_rng(12)
     done = {"acknowledge": 0, "resolve": 0}
-    with pg.connect() as db:
+    with pg18.connect() as db:
 
         def operator(n, when, keys, pairs):
             moment_after = when + pd.Timedelta(seconds=20)
@@ -494,8 +496,9 @@ def test_operators_acknowledge_and_resolve(pg):
                 done[act] += 1
                 hk = hashlib.sha256(resource.key.encode()).digest()
                 db.execute(
-                    f"SELECT capacity_alerting.{act}(a.alert_hk, 'operator', p_at => %s) FROM capacity_alerting.alert a "
-                    "WHERE a.capacity_threshold_hk = %s AND a.resource_utilization_hk = %s AND a.resolved_at IS NULL",
+                    f"SELECT capacity_alerting.{act}(a.alert_hk, 'operator', p_at => %s) "
+                    "FROM capacity_alerting.alert a WHERE a.capacity_threshold_hk = %s "
+                    "AND a.resource_utilization_hk = %s AND a.resolved_at IS NULL",
                     [moment_after.to_pydatetime(), keys[name, tenant], hk],
                 )
                 getattr(pair, act)(moment(moment_after))
@@ -510,11 +513,16 @@ def test_a_breach_is_one_wherever_the_share_lies_on_the_line(pg):
     shares = [0.0, 79.99, 80.0, 80.01, 100.0, 140.0, np.nan]
     with pg.connect() as db:
         world = World(1)
+        known = [(100.0, np.nan) if np.isnan(share) else (share, 100.0) for share in shares]
         world.resources = [
-            Resource(f"at {n}", "STORAGE", None, pd.DataFrame({"measured_at": [START], "value": [100.0 if np.isnan(s) else s],
-                     "capacity": [np.nan if np.isnan(s) else 100.0]}))
-            for n, s in enumerate(shares)
-        ]  # fmt: skip
+            Resource(
+                f"at {n}",
+                "STORAGE",
+                None,
+                pd.DataFrame({"measured_at": [START], "value": [value], "capacity": [capacity]}),
+            )
+            for n, (value, capacity) in enumerate(known)
+        ]
         world.evaluated, world.alone = [at(1)], set()
         for operator in (">=", ">", "<=", "<"):
             world.thresholds.append(
