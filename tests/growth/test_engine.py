@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capacity_kit.growth import forecast, learn
+from capacity_kit.growth import Calendar, forecast, learn
 from capacity_kit.growth.engine import FEWEST_POINTS, HEARD
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -19,7 +19,9 @@ def batches(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     kinds = draw(
         st.lists(
-            st.sampled_from(["walk", "counts", "steps", "flat", "cycle", "sawtooth"]), min_size=1, max_size=4
+            st.sampled_from(["walk", "counts", "steps", "flat", "cycle", "sawtooth", "teeth", "onboarding"]),
+            min_size=1,
+            max_size=4,
         )
     )
     return [series(kind, draw(st.integers(FEWEST_POINTS, 90)), rng) for kind in kinds]
@@ -34,6 +36,8 @@ def series(kind: str, length: int, rng: np.random.Generator) -> np.ndarray:
         "flat": lambda: np.full(length, 42.0),
         "cycle": lambda: 50 + 9 * np.sin(2 * np.pi * t / 7) + rng.normal(0, 1, length),
         "sawtooth": lambda: 1.0 + t % 9,
+        "teeth": lambda: 40 + 0.2 * t + t - np.maximum.accumulate(np.where(rng.random(length) < 0.12, t, 0)),
+        "onboarding": lambda: 200 + rng.normal(0, 1, length) + 90 * (rng.random(length) < 0.03).cumsum(),
     }[kind]()
     return np.maximum(np.asarray(made, float), 0)
 
@@ -130,6 +134,26 @@ def test_bands_cover_what_they_say():
         truth = x[:, 365:]
         inside = ((truth >= quantiles[..., 1]) & (truth <= quantiles[..., -2])).mean()
         assert 0.72 <= inside <= 0.93, (kind, inside)
+
+
+@CASES
+@given(batches(), st.integers(0, 40_000), st.lists(st.integers(0, 40_000), max_size=9))
+def test_a_calendar_keeps_every_promise(histories, last, holidays):
+    said = forecast(histories, HORIZON, 7, calendar=Calendar(last, holidays))
+    assert np.isfinite(said.quantiles).all()
+    assert (said.quantiles >= 0).all()
+    assert (np.diff(said.quantiles, axis=-1) >= 0).all()
+    np.testing.assert_allclose(said.weights.sum(axis=1), 1)
+    alone = forecast(histories[:1], HORIZON, 7, calendar=Calendar([last], holidays))
+    np.testing.assert_allclose(alone.quantiles, said.of([0]).quantiles, rtol=1e-9)
+
+
+@CASES
+@given(batches())
+def test_paths_never_fall_below_zero_and_hold_the_peaks(histories):
+    said = forecast(histories, HORIZON, 7, keep_paths=True)
+    assert (said.paths >= 0).all()
+    np.testing.assert_allclose(said.paths.max(axis=(1, 2)), said.peaks[:, -1].max(axis=1))
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,9 @@ def test_a_regime_does_not_depend_on_unit():
     for scale in (1e-12, 1e15):
         (scaled,) = dated([x * scale], 7)[0]
         assert scaled == Regime(plain.start, "slope", pytest.approx(plain.size * scale))
+
+
+def test_a_million_points_are_dated_as_few_are():
+    t = np.arange(1_000_000.0)
+    (found,) = dated([t + np.maximum(t - 600_000, 0)])[0]
+    assert found == Regime(600_000, "slope", pytest.approx(1.0))
