@@ -165,7 +165,7 @@ def status(dsn: Dsn = None, tenant: Tenant = vault.ALL, as_of: AsOf = None, as_j
 def _runway(row: Any) -> str:
     """Days until it is full, and where the engine says so those of 1 chance in 10 and of 9 in 10."""
     said = units.days(row.time_to_capacity_days)
-    if pd.isna(row.early_days) or row.time_to_capacity_days == 0:
+    if pd.isna(row.early_days) or said == units.days(0):
         return said
     late = "over 365" if pd.isna(row.late_days) else f"{int(row.late_days):,}"
     return f"{said} ({int(row.early_days):,} to {late})"

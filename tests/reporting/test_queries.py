@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from capacity_kit.analysis import run
+from capacity_kit.cli import judging
 from capacity_kit.reporting import tables
 
 AS_OF = pd.Timestamp("2026-11-01T00:00:00Z")
@@ -198,6 +199,15 @@ def test_status_shows_the_better_forecast_with_its_chances_and_none_that_is_left
     analysed(opened, AS_OF)
     trust(pg18, "SQL", 60)
     trust(pg18, "ENGINE", 90)
+    row = opened.status().iloc[0]
+    assert (
+        judging._runway(row)
+        == f"{row['time_to_capacity_days']} days ({row['early_days']} to {row['late_days']})"
+    )
+    row["time_to_capacity_days"] = row["late_days"] = pd.NA
+    assert judging._runway(row) == f"– ({row['early_days']} to over 365)"
+    row["early_days"] = pd.NA
+    assert judging._runway(row) == "–"
     row = opened.status().iloc[0]
     assert row["method"] == "ENGINE"
     assert row["early_days"] <= row["time_to_capacity_days"] <= row["late_days"]
