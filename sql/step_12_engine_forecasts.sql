@@ -75,6 +75,21 @@ END;
 COMMENT ON FUNCTION capacity_ops.engine_measurements(bytea, varchar, timestamptz, timestamptz, integer) IS
     'What was measured of a resource in p_days days before its origin: (microseconds since 2000, value) packed together; NULL: nothing.';
 
+CREATE OR REPLACE FUNCTION capacity_ops.engine_capacity_changes(
+    p_tenant_hk bytea, p_resource_type varchar, p_resource_name varchar, p_unit varchar, p_capacity numeric, p_measured_at timestamptz, p_as_of timestamptz)
+RETURNS TABLE (changes text) LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT string_agg(extract(epoch FROM r.valid_from) || ' ' || r.capacity, ',' ORDER BY r.valid_from)
+    FROM capacity_ops.capacity_registry r
+    WHERE r.resource_type = p_resource_type AND r.resource_name = p_resource_name
+      AND coalesce(r.tenant_hk, ''::bytea) = coalesce(p_tenant_hk, ''::bytea) AND r.unit = p_unit
+      AND r.valid_from > p_measured_at AND (r.valid_from <= p_as_of OR r.registered_at <= p_as_of)
+      -- what the source itself says of its capacity, it will say again
+      AND p_capacity IS NOT DISTINCT FROM capacity_ops.capacity_at(p_tenant_hk, p_resource_type, p_resource_name, p_measured_at);
+END;
+COMMENT ON FUNCTION capacity_ops.engine_capacity_changes(bytea, varchar, varchar, varchar, numeric, timestamptz, timestamptz) IS
+    'Capacities that are registered for times after the newest measurement, as far as that was known at p_as_of: "seconds since 1970, capacity" separated by commas; NULL: none, or the capacity is not the registry''s.';
+
 CREATE OR REPLACE FUNCTION capacity_ops.engine_companies(p_as_of timestamptz, p_members integer, p_tenants integer, p_tenant_members integer)
 RETURNS TABLE (is_type boolean, name text, resource_utilization_hk bytea) LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -37,6 +37,8 @@ class Resource:
         When the newest measurement was taken.
     origin : datetime
         That, moved on by whole days to the last one before the time that is looked from: forecasts count from here.
+    changes : tuple of (float, float)
+        What it will hold from later times on, as far as that is known: seconds since 1970, and capacity.
     """
 
     key: str
@@ -51,6 +53,12 @@ class Resource:
     critical: float
     measured_at: datetime
     origin: datetime
+    changes: tuple[tuple[float, float], ...] = ()
+
+    def capacity_at(self, when: Floats) -> Floats:
+        """What it holds at times after its newest measurement, given in seconds since 1970."""
+        held = np.array([self.capacity, *(capacity for _, capacity in self.changes)])
+        return held[np.searchsorted([start for start, _ in self.changes], when, side="right")]
 
 
 @dataclass(frozen=True)

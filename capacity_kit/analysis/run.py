@@ -259,6 +259,12 @@ def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:
         yield _chunk(page, scope["as_of"])
 
 
+def _changes(text: str) -> tuple[tuple[float, float], ...]:
+    """Times and capacities, as capacity_ops.engine_capacity_changes writes them."""
+    pairs = (part.split() for part in text.split(","))
+    return tuple((float(at), float(capacity)) for at, capacity in pairs)
+
+
 def _chunk(page: pd.DataFrame, as_of: datetime) -> Chunk:
     rows: Iterator[Any] = page.itertuples(index=False)
     resources = tuple(
@@ -275,6 +281,7 @@ def _chunk(page: pd.DataFrame, as_of: datetime) -> Chunk:
             row.critical,
             row.measured_at.to_pydatetime(),
             row.origin_at.to_pydatetime(),
+            () if pd.isna(row.changes) else _changes(row.changes),
         )
         for row in rows
     )

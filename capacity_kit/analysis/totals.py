@@ -101,7 +101,7 @@ class Whole:
         Parameters
         ----------
         said : Forecast
-            With its paths; the result has none.
+            With its paths.
         is_whole : bool
             Whether it is the whole's.
         """
@@ -124,7 +124,7 @@ class Whole:
             said,
             quantiles=np.maximum.accumulate(np.maximum(quantiles, 0), axis=-1),
             peaks=runway.peaks(paths, steps, said.marks),
-            paths=None,
+            paths=paths,
         )
 
 

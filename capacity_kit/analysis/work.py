@@ -107,10 +107,20 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
         "critical": np.array([r.critical for r in chunk.resources]) / 100,
         "capacity": np.ones(len(chunk)),
     }
-    levels = {name: capacity * part for name, part in share.items()}
+    levels = {name: capacity * part for name, part in share.items()}  # as of the newest measurements
     tested = _tested(days, groups, levels["critical"])
     regimes = dated(days, WEEK)
     reached = {name: highs.reached(said, level) for name, level in levels.items()}
+    for i, resource in enumerate(chunk.resources):
+        if resource.changes and np.isfinite(said.quantiles[i, 0, MEDIAN]):
+            ahead = resource.origin.timestamp() + DAY * np.arange(1, HORIZON + 1)
+            held = resource.capacity_at(np.array([chunk.as_of.timestamp(), *ahead]))
+            paths = _paths(chunk.of([i]), known)
+            for name in levels:
+                level = held * share[name][i]
+                levels[name][i] = level[0]
+                there = np.maximum.accumulate(paths >= level[1:, None], axis=0)
+                reached[name][i] = np.where(np.isnan(level[1:]), np.nan, there.mean(axis=1))
     return [
         _record(
             _Found(
@@ -272,9 +282,23 @@ def _reconciled(chunk: Chunk, days: list[Floats], known: Known) -> Forecast:
         whole = known.wholes[kind, unit]
         assert isinstance(whole, totals.Whole)
         for some in _slices(rows):
-            parts.append(whole.moved(said(some, True), is_whole))
+            parts.append(replace(whole.moved(said(some, True), is_whole), paths=None))
             order.append(list(some))
     return _joined(parts, order)
+
+
+def _paths(chunk: Chunk, known: Known) -> Floats:
+    """Futures of a chunk's one resource that meet its limits, shape (horizon, paths)."""
+    (resource,) = chunk.resources
+    if is_fluctuating(resource):
+        said = _forecast(histories(chunk, "max"), _grouped(chunk, known), keep_paths=True)
+    else:
+        said = _forecast(histories(chunk), _grouped(chunk, known), keep_paths=True)
+        whole = known.wholes.get((resource.resource_type, resource.unit))
+        if isinstance(whole, totals.Whole):
+            said = whole.moved(said, resource.tenant is None)
+    assert said.paths is not None
+    return np.asarray(said.paths[0])
 
 
 @dataclass(frozen=True)
@@ -538,6 +562,9 @@ def _outlook(found: _Found, known: Known) -> Record:
                 for r in found.regimes
             ],
             "announced": _announced(own),
+            "capacity_changes": [
+                {"from": _at(at), "capacity": _plain(held)} for at, held in resource.changes
+            ],
             "left_out": int(said.left_out[0]),
             **{f"wape_{days}d": _plain(e, 6) for days, e in errors.items()},
             "origins": len(own.origin),
@@ -706,6 +733,9 @@ def _sentence(found: _Found) -> str:
         tested=month,
         regimes=found.regimes,
     )[:-1]
+    for at, held in resource.changes:
+        day = units.at(datetime.fromtimestamp(at, UTC), clock=False)
+        said += f"; it holds {units.quantity(held, resource.unit)} from {day} on"
     if apart >= TELLS:
         said += "; ends of months and holidays are forecast apart"
     if found.high is not None:

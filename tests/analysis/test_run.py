@@ -329,7 +329,7 @@ def test_a_capacity_that_changes_midway_moves_the_runway_and_not_the_forecast(ow
     tenant, key = own.rows("""
         SELECT s.tenant_hk, encode(s.resource_utilization_hk, 'hex') FROM capacity_planning.resource_utilization_s s
         JOIN auth.tenant_h t USING (tenant_hk) WHERE t.tenant_bk = 't9' LIMIT 1""")[0]
-    for days, capacity in ((120, 150e9), (20, 300e9), (-10, 900e9)):
+    for days, capacity in ((120, 150e9), (20, 300e9)):
         own.run(
             "SELECT capacity_ops.register_capacity(%s, 'STORAGE', 'data', %s::numeric, 'bytes', %s)",
             *(tenant, capacity, AS_OF - timedelta(days=days)),
@@ -348,6 +348,18 @@ def test_a_capacity_that_changes_midway_moves_the_runway_and_not_the_forecast(ow
         if r["resource_utilization_hk"] == rf"\x{key}"
     )
     assert then["current_capacity"] == 150e9
+    assert then["model_parameters"]["capacity_changes"] == []  # what was registered later was not known then
+    later = AS_OF + timedelta(days=10)
+    own.run(
+        "INSERT INTO capacity_ops.capacity_registry VALUES (%s, 'STORAGE', 'data', 110e9, 'bytes', %s, 'x', %s)",
+        *(tenant, later, AS_OF - timedelta(days=1)),
+    )
+    planned = {r["resource_utilization_hk"]: r for d in analyse(own, dry_run=True)[0] for r in d.records}
+    ahead = planned[rf"\x{key}"]["model_parameters"]
+    assert ahead["capacity_changes"] == [{"from": later.isoformat(), "capacity": 110e9}]
+    assert new["model_parameters"]["runway"]["capacity"]["by"]["30"] == 0
+    assert ahead["runway"]["capacity"]["p50"] == 10
+    assert ahead["runway"]["capacity"]["by"] == {"7": 0, "30": 1, "90": 1, "365": 1}
 
 
 def test_scope(own):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -231,6 +232,29 @@ def test_without_a_capacity_there_is_a_forecast_and_no_runway(chunk):
     assert found["projected_usage_30d"] > 0
     assert found["model_parameters"]["runway"] == {}
     assert "time_to_capacity_days" not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "days"),
+    [
+        (((60, 400e9),), 300),  # a larger disk before the old one is full
+        (((10, 120e9),), 20),  # a smaller one
+        (((10, 105e9),), 10),  # too small on the day that it comes
+        (((110, 400e9),), 100),  # too late
+        (((-0.5, 150e9), (60, 400e9)), 50),  # changed since the newest measurement
+    ],
+)
+def test_a_runway_ends_at_a_barrier_that_moves(chunk, changes, days):
+    """100 GB now, and a GB a day more, against 200 GB."""
+    one = chunk((60 - T, TRUTH[0][1]), capacity=200e9)
+    later = tuple((AS_OF.timestamp() + 86400 * day, capacity) for day, capacity in changes)
+    (resource,) = one.resources
+    (found,) = analyse(replace(one, resources=(replace(resource, changes=later),)))
+    assert found["time_to_capacity_days"] == pytest.approx(days, abs=1 + days * 0.02)
+    assert found["current_capacity"] == 200e9
+    assert "it holds" in found["pattern_description"]
+    by = list(found["model_parameters"]["runway"]["capacity"]["by"].values())
+    assert by == sorted(by)
 
 
 def test_a_level_that_is_reached_is_no_days_away(chunk):
