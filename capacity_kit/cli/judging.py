@@ -167,8 +167,10 @@ def _runway(row: Any) -> str:
     said = units.days(row.time_to_capacity_days)
     if pd.isna(row.early_days) or said == units.days(0):
         return said
-    late = "over 365" if pd.isna(row.late_days) else f"{int(row.late_days):,}"
-    return f"{said} ({int(row.early_days):,} to {late})"
+    early = f"{int(row.early_days):,}"
+    if pd.isna(row.time_to_capacity_days):
+        return f"over 365 days (1 in 10: {early})"
+    return f"{said} ({early} to {'over 365' if pd.isna(row.late_days) else f'{int(row.late_days):,}'})"
 
 
 def _to_do(row: Any) -> str:

@@ -436,6 +436,19 @@ def changes(now: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def caption(row: Row) -> str:
+    """What stands under a resource's figure: its chances to be full, its backtested error, and why to doubt it."""
+    return " ".join(said for said in (_chances(row), error_sentence(row), _doubt(row)) if said)
+
+
+def _chances(row: Row) -> str:
+    """How probable the engine holds it that the capacity is reached; empty where that is hardly so or not known."""
+    if not methods.probability(row["engine"], "capacity", 365) >= LEAST_ODDS:
+        return ""
+    said = ", ".join(units.share(methods.probability(row["engine"], "capacity", days)) for days in methods.BY)
+    return f"Chances to be full within {', '.join(str(d) for d in methods.BY)} days: {said}."
+
+
 def error_sentence(row: Row) -> str:
     """The backtested error of a resource's forecasts, as a sentence."""
     known = [
@@ -445,12 +458,12 @@ def error_sentence(row: Row) -> str:
     ]
     if not known:
         return "The history is too short for a backtest of these forecasts."
-    said = f"Forecasts like this one were off by {', '.join(known)} on average."
+    return f"Forecasts like this one were off by {', '.join(known)} on average."
+
+
+def _doubt(row: Row) -> str:
     doubt = methods.doubts(row["engine"]) if row["method"] == "ENGINE" else ""
-    if doubt:
-        return f"{said} Do not lean on it: {doubt}."
-    apart = methods.apart(row)
-    return f"{said} {apart}" if apart else said
+    return f"Do not lean on it: {doubt}." if doubt else methods.apart(row)
 
 
 _EXPECTED = {"_h": (4, 4), "forecast_s": (35, 10), "utilization_s": (40, 10)}

@@ -173,7 +173,10 @@ def test_doubts_are_the_engines_own_and_those_of_its_backtest():
     said = tables.explained(shown()).iloc[0]
     assert said["Lean on it"] == "with care"
     assert said["What drives it"] == "+2.5 GiB a day; do not lean on it: the band is wide."
-    assert "Do not lean on it: the band is wide." in tables.error_sentence(shown().iloc[0])
+    assert tables.caption(shown().iloc[0]) == (
+        "Chances to be full within 7, 30, 90, 365 days: < 1 %, 10 %, 70 %, 85 %. Forecasts like this one were off by "
+        "1.0 % 7 days ahead, 2.0 % 30 days ahead on average. Do not lean on it: the band is wide."
+    )
 
 
 def test_methods_that_disagree_are_called_so():
@@ -182,7 +185,7 @@ def test_methods_that_disagree_are_called_so():
         methods.apart(row)
         == "The methods disagree: for 365 days ahead the engine gives 762 GiB to 768 GiB 9 chances in 10."
     )
-    assert methods.apart(row) in tables.error_sentence(row)
+    assert methods.apart(row) in tables.caption(row)
     row["forecast_1y"] = 765.0 * GIB
     assert methods.apart(row) == ""
     assert methods.apart(shown().iloc[0]) == ""

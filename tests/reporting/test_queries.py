@@ -205,7 +205,7 @@ def test_status_shows_the_better_forecast_with_its_chances_and_none_that_is_left
         == f"{row['time_to_capacity_days']} days ({row['early_days']} to {row['late_days']})"
     )
     row["time_to_capacity_days"] = row["late_days"] = pd.NA
-    assert judging._runway(row) == f"– ({row['early_days']} to over 365)"
+    assert judging._runway(row) == f"over 365 days (1 in 10: {row['early_days']})"
     row["early_days"] = pd.NA
     assert judging._runway(row) == "–"
     row = opened.status().iloc[0]
