@@ -296,20 +296,17 @@ def _transmit(
     """Hand a mail to its server; return whom that refused, while it took others."""
     port = plugin.port or 0
     server = f"{plugin.smtp_host}:{port}"
-    context = ssl.create_default_context()
-    if not plugin.verify_certificate:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     options: dict[str, Any] = {"timeout": timeout, "local_hostname": _own_name()}
     stage = "connect"
     try:
         opened = (
-            smtplib.SMTP_SSL(plugin.smtp_host, port, context=context, **options)
+            smtplib.SMTP_SSL(plugin.smtp_host, port, context=_trust(plugin), **options)
             if plugin.secure_mode == "ssl"
             else smtplib.SMTP(plugin.smtp_host, port, **options)
         )
         with opened as smtp:
             if plugin.secure_mode == "starttls":
-                smtp.starttls(context=context)
+                smtp.starttls(context=_trust(plugin))
             if plugin.user and plugin.password:
                 smtp.login(plugin.user, plugin.password)
             stage = "mail"
@@ -337,6 +334,14 @@ def _transmit(
         if stage == "sent":
             return {}
         raise Undelivered(f"{server}: {_words(error, timeout)}", is_down=True) from None
+
+
+def _trust(plugin: NotifyEmail) -> ssl.SSLContext:
+    """Whose certificates are accepted: those that this host trusts, unless the address says verify=no."""
+    context = ssl.create_default_context()
+    if not plugin.verify_certificate:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _smtp_said(answer: tuple[int, bytes | str]) -> str:

@@ -125,10 +125,20 @@ class Sender:
         How many seconds an attempt may take; a third of it for each answer of the other side.
     lease
         For how many seconds a notification is borrowed (default: twice the timeout and half a minute).
+    stop
+        When set, no more is borrowed, and a run ends when what is under way has ended.
     """
 
-    def __init__(self, outbox: Outbox, *, timeout: float = 30.0, lease: float | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        timeout: float = 30.0,
+        lease: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._outbox = outbox
+        self._stop = stop or threading.Event()
         self._timeout = timeout
         self._lease = 2 * timeout + 30 if lease is None else lease
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -156,7 +166,7 @@ class Sender:
         tried = 0
         broken: CapacityError | None = None
         while True:
-            if broken is None and (limit is None or tried < limit):
+            if broken is None and not self._stop.is_set() and (limit is None or tried < limit):
                 try:
                     borrowed = self._borrow(flights, failures, None if limit is None else limit - tried)
                 except CapacityError as error:
@@ -324,13 +334,13 @@ def watch(
     every
         Seconds from the end of a run to the next.
     stop
-        Ends it when set.
+        Ends it when set, once what is under way has ended.
     tell
         Called with what a run did, if it did anything; with a trouble that lasts, once.
     timeout
         As of :func:`send_due`.
     """
-    sender = Sender(outbox, timeout=timeout)
+    sender = Sender(outbox, timeout=timeout, stop=stop)
     told: Summary | None = None
     while not stop.is_set():
         try:

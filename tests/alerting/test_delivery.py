@@ -374,6 +374,22 @@ def test_watching_goes_on_through_failures_and_ends_when_told(pg, web):
     assert len([summary for summary in told if summary.troubles]) < 5
 
 
+def test_watching_ends_soon_though_much_is_due(pg, web):
+    def slowly(_):
+        time.sleep(0.05)
+        return OK
+
+    web.answer = slowly
+    for number in range(100):
+        enqueue(pg, f"key {number}")
+    with outbox_of(pg) as outbox, watching(outbox, lambda _: None):
+        until(lambda: len(web.requests) >= 3)
+    sent = len(web.requests)
+    assert sent < 50
+    assert pg.value("SELECT count(*) FROM capacity_alerting.outbox WHERE leased_by IS NOT NULL") == 0
+    assert pg.value("SELECT count(*) FROM capacity_alerting.delivery_s WHERE outcome = 'SENT'") == sent
+
+
 @contextmanager
 def watching(outbox, tell):
     """Watch in a thread that comes to an end, whatever the test finds."""
