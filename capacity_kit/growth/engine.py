@@ -184,12 +184,11 @@ def learn(
         x = raw / _unit(raw)
         past = Past(levelled(x, shifts(x)))
         ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
-        known = _models(past, cycles, ordinary)
+        # Few are sawteeth, and what they have to say of that model their resets say.
+        known = tuple(model for model in _models(past, cycles, ordinary) if model is not SAWTOOTH)
         loss, _ = _losses(past, ordinary, known, horizon, min(cycles, default=1))
         behind = np.minimum(loss - loss.min(axis=1, keepdims=True), OUT)
         for model, mine in zip(known, behind.T, strict=True):
-            if model is SAWTOOTH:  # for few, and what they say of it is said by their resets
-                continue
             total[model.name] = total.get(model.name, 0.0) + float(mine.sum())
             heard[model.name] = heard.get(model.name, 0) + len(members)
         count += len(members)

@@ -9,11 +9,14 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+FEW = 64  # points whose pairs are remembered
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def robust_line(x: npt.ArrayLike, y: npt.ArrayLike, most: int = 500) -> Line:
     if px.size > most:
         kept = np.linspace(0, px.size - 1, most).astype(np.int64)
         px, py = px[kept], py[kept]
-    first, second = np.triu_indices(px.size, 1)
+    first, second = _pairs(px.size) if px.size <= FEW else np.triu_indices(px.size, 1)
     run, rise = px[second] - px[first], py[second] - py[first]
     apart = run != 0
     if not apart.any():
@@ -143,6 +146,12 @@ def robust_line(x: npt.ArrayLike, y: npt.ArrayLike, most: int = 500) -> Line:
     slope = float(np.median(rise[apart] / run[apart]))
     middle = float(np.median(px))  # about the middle: large times cost no digits
     return Line(slope, float(np.median(py - slope * (px - middle))) - slope * middle)
+
+
+@lru_cache(maxsize=FEW)
+def _pairs(count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The indices of all pairs of so many points."""
+    return np.triu_indices(count, 1)
 
 
 def _known(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats]:

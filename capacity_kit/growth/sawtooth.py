@@ -6,6 +6,8 @@ gains since any time whatever, which other models draw from, know neither and le
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,22 +44,30 @@ def _of_one(x: Floats, resets: Ints, steps: Ints) -> Floats:
     height = x[first:] - trough
     # Lags stop at half of what there is, so that memories remain; further on whole teeth are added.
     longest = max(height.size // 2, 1)
-    tooth = min(max(round(float(np.diff(resets).mean())), 1), longest)
+    tooth = min(max(round(float(resets[-1] - resets[0]) / (resets.size - 1)), 1), longest)
     cycle = longest // tooth * tooth
     lags = np.where(steps <= longest, steps, steps - -(-(steps - longest) // tooth) * tooth)
-    wanted, place = np.unique(np.append(lags, cycle), return_inverse=True)
+    beyond = bool(steps[-1] > longest)
+    wanted = np.append(lags, cycle) if beyond else lags
     # Rounded, so that heights are alike whatever the last digits say, and turned round: of such the newest first.
     apart = np.round(np.abs(height - height[-1]) / (ROUNDING * np.ptp(x)))
     alike = origin - np.argsort(apart[::-1], kind="stable")
-    in_time = np.flatnonzero(alike <= origin - wanted[-1])[:LIKE]  # early enough for every lag
+    in_time = np.flatnonzero(alike <= origin - wanted.max())[:LIKE]  # early enough for every lag
     alike = alike[np.union1d(in_time, np.arange(min(2 * LIKE, alike.size)))]
     late = alike > origin - wanted[:, None]
-    count = min(LIKE, int((~late).sum(axis=1).min()))
-    start = alike[np.argsort(late, axis=1, kind="stable")[:, :count]]
+    count = min(LIKE, alike.size - int(late.sum(axis=1).max()))
+    start = alike[late.argsort(axis=1, kind="stable")[:, :count]]
     gains = quantiles_of(x[start + wanted[:, None]] - x[start])
-    out = x[-1] + gains[place[:-1]] + (gains[place[-1], MEDIAN] / cycle * (steps - lags))[:, None]
-    out = widened(out, widening(np.array([resets.size - 1])))
+    out = x[-1] + gains[: steps.size]
+    if beyond:
+        out += (gains[-1, MEDIAN] / cycle * (steps - lags))[:, None]
+    out = widened(out, _widening(resets.size - 1))
     return np.minimum(out, envelope(x, resets, steps)[:, None])
+
+
+@lru_cache(maxsize=1024)
+def _widening(teeth: int) -> Floats:
+    return widening(np.array([teeth]))
 
 
 def envelope(x: Floats, resets: Ints, steps: Ints) -> Floats:
