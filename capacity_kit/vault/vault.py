@@ -413,7 +413,7 @@ class Vault:
             times = [at for at in times[:-1] if at > recorded] + times[-1:]
             if skipped:
                 self._hear(
-                    f"evaluated up to {recorded:%Y-%m-%d %H:%M} UTC already: {skipped} times before are left out"
+                    f"evaluated up to {recorded:%Y-%m-%d %H:%M} UTC already: {skipped} times are left out"
                 )
         for done, at in enumerate(times, 1):
             judged = self.evaluate(tenant, at)
