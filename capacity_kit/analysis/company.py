@@ -46,6 +46,7 @@ class Companies:
         for resource in resources:
             key = resource.resource_type, (resource.tenant or SYSTEM)
             own, tenant = self.types.get(key[0], NOBODY), self.tenants.get(key[1])
+            own = own if own.series > 1 else NOBODY  # a company of one says nothing new
             if key not in made:
                 made[key] = own if tenant is None else _drawn(tenant, own)
         return [made[r.resource_type, r.tenant or SYSTEM] for r in resources]
@@ -71,6 +72,8 @@ def heard(series: Sequence[Floats], horizon: int, calendar: Calendar | None = No
     calendar : Calendar, optional
         Of the series, where their forecasts know one.
     """
+    if len(series) < 2:
+        return Prior({}, len(series))
     learnt = growth.learn(series, horizon, WEEK, calendar)
     return Prior({name: round(by, DIGITS) for name, by in learnt.disadvantage.items()}, learnt.series)
 

@@ -29,7 +29,7 @@ from capacity_kit.analysis.grids import (
 )
 from capacity_kit.growth import Calendar, Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
-from capacity_kit.growth.explain import TELLS, explain
+from capacity_kit.growth.explain import explain
 from capacity_kit.growth.models import LEVELS, MEDIAN
 from capacity_kit.growth.regimes import Regime, dated
 
@@ -52,7 +52,6 @@ REAL: Final = 0.01  # of its level in a year that a trend must be worth
 SLOW: Final = 0.001  # of its level a day below which growth is slow
 SWING: Final = 0.02  # of its level that a cycle must move it by
 NOISE: Final = 0.2  # of its level by which half of its days may miss a quiet series
-CALENDAR: Final = " and the calendar"  # what the names of models end in that know ends of months and holidays
 DIGITS: Final = 12  # significant ones that are recorded: the last few of a double depend on who adds up first
 
 
@@ -718,30 +717,23 @@ def _sentence(found: _Found) -> str:
         pinball=known.pinball[:, :30],
         inside=known.inside[:, :30],
     )
-    bare = tuple(name.removesuffix(CALENDAR) for name in found.said.models)
-    apart = sum(
-        float(part)
-        for name, part in zip(found.said.models, found.said.weights[0], strict=True)
-        if name.endswith(CALENDAR)
-    )
-    said = explain(
-        replace(found.said, quantiles=found.said.quantiles[:, :30], models=bare),
+    notes = []
+    for at, held in resource.changes:
+        day = units.at(datetime.fromtimestamp(at, UTC), clock=False)
+        notes.append(f"it holds {units.quantity(held, resource.unit)} from {day} on")
+    if found.high is not None:
+        now = units.quantity(float(found.high.last[0]), resource.unit)
+        notes.append(f"the runway is of {_runway_of(found)}, now {now}")
+    return explain(
+        replace(found.said, quantiles=found.said.quantiles[:, :30]),
         0,
         show=lambda amount: units.quantity(amount, resource.unit),
         step="day",
         when=lambda index: units.at(_day(resource, found.history, index), clock=False),
         tested=month,
         regimes=found.regimes,
-    )[:-1]
-    for at, held in resource.changes:
-        day = units.at(datetime.fromtimestamp(at, UTC), clock=False)
-        said += f"; it holds {units.quantity(held, resource.unit)} from {day} on"
-    if apart >= TELLS:
-        said += "; ends of months and holidays are forecast apart"
-    if found.high is not None:
-        now = units.quantity(float(found.high.last[0]), resource.unit)
-        said += f"; the runway is of {_runway_of(found)}, now {now}"
-    return f"{said}."
+        note="; ".join(notes),
+    )
 
 
 def _day(resource: Resource, history: Floats, index: int) -> datetime:

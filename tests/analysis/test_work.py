@@ -198,7 +198,7 @@ def test_ends_of_months_are_known_of_what_fluctuates(chunk):
     last = np.array([(date + timedelta(days=2)).month != date.month for date in dates])
     value = 100 + 60 * last + np.random.default_rng(1).normal(0, 3, 420)
     (found,) = analyse(chunk((days, value), capacity=400, kind="TRANSACTIONS", unit="transactions/s"))
-    assert "ends of months and holidays are forecast apart" in found["pattern_description"]
+    assert "ends of months and holidays reckoned apart" in found["pattern_description"]
     assert found["forecast_model"].endswith("and the calendar")
     # Thirty days after the last of October is the last of November.
     assert found["projected_usage_30d"] == pytest.approx(160, abs=12)
