@@ -121,7 +121,6 @@ class Channel:
     def __init__(self, name: str, address: SecretStr) -> None:
         self.name = name
         self._address = address
-        self._secrets = _secrets(address.get_secret_value())
         _hush()
         usable = _EVENTS.fullmatch(address.get_secret_value()) or self._plugin() is not None
         self.problem = None if usable else f"the address of channel {units.plain(name)} is none of apprise's"
@@ -165,9 +164,7 @@ class Channel:
 
     def mask(self, text: str) -> str:
         """Return a text on one line in which nothing of the address but its host can be read."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return units.plain(text, 500)
+        return _masked(text, self._address)
 
     def _send(self, message: Message, contact: str | None, timeout: float) -> str | None:
         if self.problem:
@@ -217,7 +214,6 @@ def call(address: SecretStr, timeout: float) -> None:
     Undelivered
         When it did not answer that it heard; its text holds no secret.
     """
-    secrets = _secrets(address.get_secret_value())
     _hush()
     try:
         with _listening() as heard:
@@ -225,9 +221,7 @@ def call(address: SecretStr, timeout: float) -> None:
             _judge(heard, answer.ok, timeout)
     except (Undelivered, requests.RequestException, ValueError) as error:
         why = str(error) if isinstance(error, Undelivered) else _words(error, timeout)
-        for secret in secrets:
-            why = why.replace(secret, "***")
-        raise Undelivered(units.plain(why, 500)) from None
+        raise Undelivered(_masked(why, address)) from None
 
 
 def _text(message: Message) -> str:
@@ -515,6 +509,13 @@ def _words(error: Exception, timeout: float) -> str:
 
 
 # --- secrets ------------------------------------------------------------------------------------------------------
+
+
+def _masked(text: str, address: SecretStr) -> str:
+    """A text on one line without what an address holds."""
+    for secret in _secrets(address.get_secret_value()):
+        text = text.replace(secret, "***")
+    return units.plain(text, 500)
 
 
 def _secrets(address: str) -> list[str]:

@@ -377,7 +377,7 @@ def test_nothing_of_an_address_but_its_host_is_ever_said(web, caplog, capfd):
     used = channel(f"json://someuser:{ENCODED}@127.0.0.1:{web.port}/hooktoken1234?-key=quer%79secret", "HOOK")
     with pytest.raises(Undelivered) as raised:
         used.send(Message(), None, 5)
-    said = [str(raised.value), repr(raised.value), repr(used), str(used), repr(vars(used).get("_address"))]
+    said = [str(raised.value), repr(raised.value), repr(used), str(used), repr(vars(used))]
     said += [caplog.text, *capfd.readouterr()]
     assert "127.0.0.1 answered 500" in said[0]
     for form in (*forms, basic):
