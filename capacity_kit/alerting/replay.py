@@ -816,7 +816,7 @@ class _Opened:
         hours = block.fleet.hours_of[r]
         dark = self.night[hours, when]
         block.count("at_night", s[dark], raised_at[dark])
-        block.pages["alert"].append(np.unique(self._page(p, when)))
+        block.pages["alert"].append(np.unique(self._page(p, when, dark)))
         escalations = self._escalate(p, r, when, until)
         true = outcome == 0
         self._lead(p[true], r[true], raised_at[true], reached_at[true])
@@ -852,9 +852,10 @@ class _Opened:
                 )
             )
 
-    def _page(self, policy: Ints, when: Ints) -> Ints:
-        """One number for a policy and an evaluation."""
-        return self.block.global_policy[policy] * self.block.fleet.evaluated_at.size + self.considered[when]
+    def _page(self, policy: Ints, when: Ints, dark: Bools) -> Ints:
+        """One number for a policy, an evaluation, and whether it is night where the resource's people are."""
+        place = self.block.global_policy[policy] * self.block.fleet.evaluated_at.size + self.considered[when]
+        return 2 * place + dark
 
     def _gate(self, policy: Ints, row: Ints) -> Ints:
         """Where in `next_open` the gates of a pair begin."""
@@ -943,7 +944,7 @@ class _Opened:
             block.count("escalations", slot[alive], at[now])
             dark = self.night[hours[alive], now]
             block.count("at_night", slot[alive][dark], at[now[dark]])
-            block.pages["escalation"].append(np.unique(self._page(policy[alive], now)))
+            block.pages["escalation"].append(np.unique(self._page(policy[alive], now, dark)))
         return reached
 
     def _judged(self, policy: Ints, row: Ints, when: Ints) -> tuple[Ints, Ints]:
@@ -1084,12 +1085,10 @@ def _scores(
     }
     pages = np.zeros(many, dtype=np.int64)
     dark = np.zeros(many, dtype=np.int64)
-    # At night for anybody: whose phone rings is not known here.
-    night: Bools = np.asarray(fleet.night.any(axis=0), dtype=np.bool_)
     for kind in ("alert", "escalation"):
         keys = np.unique(np.concatenate([*gathered[kind], np.zeros(0, np.int64)]))
-        pages += np.bincount(keys // size, minlength=many)
-        dark += np.bincount(keys // size, night[keys % size], many).astype(np.int64)
+        pages += np.bincount(np.unique(keys // 2) // size, minlength=many)
+        dark += np.bincount(keys[keys % 2 == 1] // 2 // size, minlength=many)
     scored = pd.DataFrame(
         [rules.rated({name: int(c[n]) for name, c in total.items()}, minimum)._asdict() for n in range(many)]
     )
