@@ -71,7 +71,6 @@ def forecasts(outlook: pd.DataFrame) -> pd.DataFrame:
             "30 days": ahead("forecast_30d"),
             "90 days": ahead("forecast_90d"),
             "1 year": ahead("forecast_1y"),
-            "By": method,
         },
     )
 
@@ -87,7 +86,9 @@ def bands(outlook: pd.DataFrame) -> pd.DataFrame:
     def between(days: int) -> Callable[[Row], str]:
         def said(row: Row) -> str:
             found = methods.band(row["engine"], days)
-            return f"{_amount(found[1], row['unit'])} – {_amount(found[5], row['unit'])}"
+            low, high = (_amount(found[at], row["unit"]) for at in (1, 5))
+            number, _, same = low.partition(" ")
+            return f"{number if same == high.partition(' ')[2] else low} – {high}"
 
         return said
 
@@ -101,7 +102,6 @@ def bands(outlook: pd.DataFrame) -> pd.DataFrame:
             "30 days": between(30),
             "90 days": between(90),
             "1 year": between(365),
-            "Headline by": method,
         },
     )
 
@@ -131,13 +131,13 @@ def odds(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
         return (
             units.plain(row["tenant"]),
             resource(row),
-            f"{level} {amount}{', by the maximum of a day' if 'runway_of' in engine else ''}",
+            f"{level} {amount}{' (peak)' if 'runway_of' in engine else ''}",
             *("reached" if d == engine["issued_at"] else units.at(d, timezone, clock=False) for d in dates),
             *(units.share(methods.probability(engine, level, days)) for days in methods.BY),
         )
 
     names = ["Tenant", "Resource", "Level", "1 in 10 by", "Even by", "9 in 10 by"]
-    names += [f"Within {d} days" if d < 365 else "Within a year" for d in methods.BY]
+    names += [f"{d} days" if d < 365 else "1 year" for d in methods.BY]
     found = [said(*entry) for entry in sorted(likely, key=soonness)]
     return pd.DataFrame(found, columns=names, dtype=object)
 

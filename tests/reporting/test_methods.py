@@ -153,6 +153,13 @@ def test_odds_say_dates_and_chances_the_soonest_first():
     assert list(capacity.iloc[6:]) == ["< 1 %", "10 %", "70 %", "85 %"]
 
 
+def test_a_band_names_its_unit_once():
+    near, far = shown(), shown()
+    far["engine"].iloc[0]["quantiles"]["90"][5] = 2048.0 * GIB
+    assert tables.bands(near)["90 days"].item() == "488 – 492 GiB"
+    assert tables.bands(far)["90 days"].item() == "488 GiB – 2 TiB"
+
+
 def test_a_level_that_a_year_hardly_reaches_has_no_row():
     parameters = engine()
     for level in parameters["runway"].values():
@@ -162,7 +169,7 @@ def test_a_level_that_a_year_hardly_reaches_has_no_row():
 
 def test_a_runway_of_maxima_says_so():
     said = tables.odds(shown(runway_of="the maximum of a day"), "UTC")
-    assert said["Level"].iloc[1] == "capacity 500 GiB, by the maximum of a day"
+    assert said["Level"].iloc[1] == "capacity 500 GiB (peak)"
 
 
 def test_doubts_are_the_engines_own_and_those_of_its_backtest():
