@@ -338,6 +338,38 @@ def test_an_incident_is_opened_before_it_is_closed(pg, web):
     ]
 
 
+def test_a_breach_reaches_people_and_so_does_its_end(pg, web, mailbox):
+    with vault.open(pg.dsn) as opened:
+        opened.register("SYSTEM", "STORAGE", "cluster", 1000, "bytes")
+        opened.make_thresholds("SYSTEM")
+        pg.run(
+            "UPDATE capacity_planning.capacity_threshold_s "
+            "SET notification_channels = '{email,PAGERDUTY}', evaluation_frequency_minutes = NULL "
+            "WHERE load_end_date IS NULL AND threshold_type = 'CRITICAL'"
+        )
+        pg.run(
+            "UPDATE capacity_planning.capacity_threshold_s SET alert_enabled = false "
+            "WHERE load_end_date IS NULL AND (threshold_type <> 'CRITICAL' OR resource_type <> 'STORAGE')"
+        )
+        opened.capture()
+        opened.evaluate()
+        assert delivery.send_due(Outbox(opened)) == Summary(sent=2)
+        opened.register("SYSTEM", "STORAGE", "cluster", 1e15, "bytes")
+        opened.capture()
+        opened.evaluate()
+        assert delivery.send_due(Outbox(opened)) == Summary(sent=2)
+    told, over = mailbox.mails
+    assert "STORAGE" in told["Subject"]
+    assert told["References"] == over["References"]
+    assert told["X-Capacity-Key"] != over["X-Capacity-Key"]
+    for mail in (told, over):
+        assert mail.get_content().rstrip().endswith(f"key: {mail['X-Capacity-Key']}")
+    opening, closing = (request.document for request in web.requests)
+    assert (opening["event_action"], closing["event_action"]) == ("trigger", "resolve")
+    assert opening["dedup_key"] == closing["dedup_key"]
+    assert opening["payload"]["severity"] == "critical"
+
+
 def evaluated(pg):
     pg.run("SELECT count(*) FROM capacity_planning.evaluate_capacity_thresholds()")
 
