@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity_kit.growth.calendar import Calendar
-from capacity_kit.growth.engine import FEWEST_POINTS, NOBODY, Forecast, Prior, forecast
+from capacity_kit.growth.engine import FEWEST_POINTS, NOBODY, Forecast, Prior, forecast, one_each
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
 Floats = npt.NDArray[np.float64]
@@ -131,7 +131,7 @@ def backtest(
     horizon: int,
     seasons: int | Sequence[int] = (),
     origins: int | Sequence[npt.ArrayLike] = 5,
-    prior: Prior = NOBODY,
+    prior: Prior | Sequence[Prior] = NOBODY,
     levels: npt.ArrayLike | None = None,
     calendar: Calendar | None = None,
 ) -> Backtest:
@@ -150,9 +150,9 @@ def backtest(
         half of it to learn from at the earliest; no whole truth, no row.
         Or for each series the indices of the last values known, in the order that the rows shall have. Of what lies
         beyond the end of a history there is no truth, and it judges nothing.
-    prior : Prior
-        Of the company. Learnt from whole histories it knows a little of what the origins must not: of the models, not
-        of the series.
+    prior : Prior, or sequence of Prior
+        Of the company, or one a history. Learnt from whole histories it knows a little of what the origins must not:
+        of the models, not of the series.
     levels : array_like, shape (series,)
         One level a series, or NaN, to be announced.
     calendar : Calendar, optional
@@ -176,7 +176,10 @@ def backtest(
     if calendar is not None:
         size = np.array([values.size for values in past], np.int64)
         calendar = calendar.of((calendar.lasts(len(past)) - size + 1)[series] + origin)
-    whole = forecast([past[i][: o + 1] for i, o in rows], horizon, seasons, prior, calendar=calendar)
+    priors = one_each(prior, len(past))
+    whole = forecast(
+        [past[i][: o + 1] for i, o in rows], horizon, seasons, [priors[i] for i in series], calendar=calendar
+    )
     said = whole.quantiles
     off = truth[..., None] - said
     inside = (truth >= said[..., 1]) & (truth <= said[..., -2])
@@ -213,7 +216,7 @@ def announcements(
     seasons: int | Sequence[int] = (),
     origins: int | Sequence[npt.ArrayLike] = 5,
     threshold: float = 0.5,
-    prior: Prior = NOBODY,
+    prior: Prior | Sequence[Prior] = NOBODY,
 ) -> Announcements:
     """Of the limits that were reached within `lead` steps, how many were announced; of the warnings, how many true.
 

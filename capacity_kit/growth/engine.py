@@ -199,7 +199,7 @@ def forecast(
     histories: Sequence[npt.ArrayLike],
     horizon: int,
     seasons: int | Sequence[int] = (),
-    prior: Prior = NOBODY,
+    prior: Prior | Sequence[Prior] = NOBODY,
     keep_paths: bool = False,
     calendar: Calendar | None = None,
 ) -> Forecast:
@@ -214,8 +214,8 @@ def forecast(
         Steps ahead; may be longer than the histories.
     seasons : int or sequence of int
         Steps of the cycles that may be there: (24, 168) for hours, 7 for days.
-    prior : Prior
-        From :func:`learn`, for series with a short past.
+    prior : Prior, or sequence of Prior
+        From :func:`learn`, for series with a short past: of the one company that all belong to, or one a history.
     keep_paths : bool
         Keep the sample paths, for sums of series: ``PATHS`` times the memory of a median.
     calendar : Calendar, optional
@@ -225,12 +225,13 @@ def forecast(
     Raises
     ------
     ValueError
-        If the horizon or a season is less than one step, a history is not one-dimensional, or the calendar is that of
-        another number of series.
+        If the horizon or a season is less than one step, a history is not one-dimensional, or priors or calendar are
+        those of another number of series.
     """
     cycles = _checked(horizon, seasons)
     usable = [_usable(history, i) for i, history in enumerate(histories)]
     count = len(usable)
+    priors = one_each(prior, count)
     ever = fitting(LONGEST**2, cycles)
     names = tuple(m.name for m in (*ever, SAWTOOTH, *(by_calendar(ever) if calendar is not None else ())))
     marks = runway.marks(horizon)
@@ -248,8 +249,16 @@ def forecast(
         np.full((count, horizon, runway.PATHS), np.nan) if keep_paths else None,
     )
     for members, raw, kinds in _chunks(usable, horizon, calendar):
-        _forecast_chunk(raw, members, horizon, cycles, prior, kinds, out)
+        _forecast_chunk(raw, members, horizon, cycles, [priors[i] for i in members], kinds, out)
     return out
+
+
+def one_each(prior: Prior | Sequence[Prior], series: int) -> list[Prior]:
+    """A prior for each of so many series."""
+    priors = [prior] * series if isinstance(prior, Prior) else list(prior)
+    if len(priors) != series:
+        raise ValueError(f"{series} histories but {len(priors)} priors")
+    return priors
 
 
 Usable = tuple[Floats, npt.NDArray[np.bool_]]
@@ -312,7 +321,7 @@ def _forecast_chunk(
     members: Ints,
     horizon: int,
     cycles: tuple[int, ...],
-    prior: Prior,
+    priors: Sequence[Prior],
     kinds: Ints | None,
     out: Forecast,
 ) -> None:
@@ -325,7 +334,7 @@ def _forecast_chunk(
     ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
     known = _models(past, cycles, ordinary)
     steps = _steps(horizon, ordinary)
-    weights = _weights(past, ordinary, known, horizon, min(cycles, default=1), prior)
+    weights = _weights(past, ordinary, known, horizon, min(cycles, default=1), priors)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     middles = np.zeros((len(known), len(raw), steps.size))
     cycle = widening(np.array([length / min(cycles, default=1)]))
@@ -389,12 +398,18 @@ def _between(values: Floats, steps: Ints, horizon: int) -> Floats:
 
 
 def _weights(
-    past: Past, ordinary: Apart | None, known: tuple[Model, ...], horizon: int, cycle: int, prior: Prior
+    past: Past,
+    ordinary: Apart | None,
+    known: tuple[Model, ...],
+    horizon: int,
+    cycle: int,
+    priors: Sequence[Prior],
 ) -> Floats:
     """Each model's weight, shape (series, models): its credit, times its loss to a negative power."""
     loss, trust = _losses(past, ordinary, known, horizon, cycle)
-    heard = np.array([prior.disadvantage.get(model.name, 0.0) for model in known])
-    others = COMPANY * (1 - 1 / max(prior.series, 1))  # a company of one says nothing new
+    heard = np.array([[prior.disadvantage.get(model.name, 0.0) for model in known] for prior in priors])
+    series = np.array([max(prior.series, 1) for prior in priors])
+    others = COMPANY * (1 - 1 / series)[:, None]  # a company of one says nothing new
     credit = np.log([model.credit for model in known]) - others * heard
     evidence = credit - trust * (loss - loss.min(axis=1, keepdims=True))
     weights = np.exp(evidence - evidence.max(axis=1, keepdims=True))

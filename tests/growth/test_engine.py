@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capacity_kit.growth import Calendar, forecast, learn
+from capacity_kit.growth.backtest import backtest
 from capacity_kit.growth.engine import FEWEST_POINTS, HEARD
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -259,6 +260,22 @@ def test_series_learn_from_their_company():
 
     assert loss(45, alone=False) < loss(45, alone=True)
     assert loss(365, alone=False) < loss(365, alone=True)
+
+
+def test_one_batch_may_hold_members_of_several_companies():
+    rng = np.random.default_rng(9)
+    counts = list(rng.poisson(0.2, (20, 45)).astype(float))
+    walks = list(500 + rng.normal(0, 1, (20, 45)).cumsum(axis=1))
+    of_counts, of_walks = learn(counts, 20, 7), learn(walks, 20, 7)
+    together = forecast(counts + walks, 20, 7, [of_counts] * 20 + [of_walks] * 20)
+    np.testing.assert_allclose(
+        together.quantiles[:20], forecast(counts, 20, 7, of_counts).quantiles, rtol=1e-9
+    )
+    np.testing.assert_allclose(together.quantiles[20:], forecast(walks, 20, 7, of_walks).quantiles, rtol=1e-9)
+    tested = backtest(counts + walks, 5, 7, 1, [of_counts] * 20 + [of_walks] * 20)
+    np.testing.assert_allclose(tested.of(30).error, backtest([walks[10]], 5, 7, 1, of_walks).error, rtol=1e-9)
+    with pytest.raises(ValueError, match="2 histories but 1 priors"):
+        forecast(counts[:2], 20, 7, [of_counts])
 
 
 def test_a_prior_makes_chunks_of_one_company_agree():
