@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from capacity_kit import __version__, console, units
-from capacity_kit.cli import alerts, analysis, judging, measuring, reports, server, tuning
+from capacity_kit.cli import alerts, analysis, judging, measuring, reports, schedule, server, tuning
 from capacity_kit.errors import ERROR, OK, CapacityError
 from capacity_kit.vault import connection
 
@@ -52,6 +52,7 @@ for command in (
     app.command()(command)
 imports.command("csv")(measuring.import_csv)
 app.add_typer(imports, name="import")
+schedule.register(app)
 _HANDLING: dict[str, Callable[..., None]] = {
     "list": alerts.listed,
     "show": alerts.show,

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from capacity_kit import units, vault
+from capacity_kit import console, units, vault
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import fanout, index, parameters, run, site
 from capacity_kit.reporting import schedule as plan
@@ -131,7 +131,7 @@ def due(
     """
     known: dict[tuple[str, str], dict[datetime, bool]] = {}
     waiting: set[Run] = set()
-    for row in state.itertuples():
+    for row in console.rows(state):
         at = row.due_at.to_pydatetime()
         known.setdefault((row.name, row.target), {})[at] = bool(row.is_over)
         if not row.is_over and (pd.isna(row.next_at) or row.next_at <= now):
@@ -223,7 +223,7 @@ def registered(
         ],
         now,
     )
-    return {(row.name, row.target): row.since.to_pydatetime() for row in known.itertuples()}
+    return {(row.name, row.target): row.since.to_pydatetime() for row in console.rows(known)}
 
 
 @dataclass
@@ -235,7 +235,8 @@ class _Active:
     attempt: int
     held: ExitStack
     runs: Runs
-    worker: fanout.Worker | None = None
+    worker: Any = None
+    """A `fanout.Worker`, once it is at it."""
 
 
 class _Making:
@@ -454,7 +455,7 @@ def keep(root: Path, places: Sequence[str], count: int) -> None:
 def entries(schedule: Schedule, opened: Vault, now: datetime) -> Iterator[dict[str, Any]]:
     """The schedule as a person asks for it: for each report and target, when it was last made and when it will be."""
     state = Runs(opened).state(now)
-    last = {(row.name, row.target): row for row in state[state["is_newest"]].itertuples()}
+    last = {(row.name, row.target): row for row in console.rows(state[state["is_newest"]])}
     for report in schedule.reports:
         following = plan.next_time(report.cron, schedule.zone(report), now)
         for target in targets(report, opened):

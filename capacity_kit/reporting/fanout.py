@@ -90,6 +90,8 @@ class Job:
         Seconds.
     memory : int
         Bytes that the notebook may take.
+    environment : mapping
+        What the worker has of the caller's environment: what reports need, and no channel's address.
     """
 
     notebook: str
@@ -99,6 +101,7 @@ class Job:
     run_timeout: int = 1800
     cell_timeout: int = 600
     memory: int = 2 << 30
+    environment: Mapping[str, str] = field(default_factory=lambda: _needed(os.environ), repr=False)
 
 
 class Worker:
@@ -161,6 +164,8 @@ def _die_with_parent() -> None:
 def _work(telling: Connection, job: Job) -> None:
     """Make one report, and tell what came of it. The whole life of a worker."""
     _die_with_parent()
+    os.environ.clear()  # the process that this one was forked from may be older than what it says
+    os.environ.update(job.environment)
     try:
         execute = partial(forked, run_timeout=job.run_timeout, memory=job.memory)
         done = run.run(
@@ -311,7 +316,7 @@ class _Outputs:
         self._shown += sum(len(value) for value in packed.values() if isinstance(value, str))
         if self._shown > _SHOWN:
             packed, metadata = {"text/plain": "What this cell shows beyond 32 MB is left out."}, {}
-        output = {"output_type": kind, "data": packed, "metadata": dict(metadata or {})}
+        output: dict[str, Any] = {"output_type": kind, "data": packed, "metadata": dict(metadata or {})}
         if kind == "execute_result":
             output["execution_count"] = self.count
         self.kept.append(output)
@@ -447,7 +452,7 @@ def _cell(shell: _Shell, source: str, timeout: int) -> bool:
     _outputs.begin(shell.execution_count)
     try:
         signal.setitimer(signal.ITIMER_REAL, timeout)
-        ended = shell.run_cell(source, store_history=True)
+        ended = shell.run_cell(source, store_history=True)  # type: ignore[no-untyped-call]
         signal.setitimer(signal.ITIMER_REAL, 0)
         return not ended.success
     except CellTimeoutError as error:
@@ -476,11 +481,11 @@ def _shell(scratch: Path) -> _Shell:
     home.mkdir()
     InteractiveShell.clear_instance()
     shell: _Shell = _Shell.instance(config=config, ipython_dir=str(home))
-    builtins.input = _no_input  # type: ignore[assignment]
-    sys.stdout, sys.stderr = _Stream("stdout"), _Stream("stderr")  # type: ignore[assignment]
+    builtins.input = _no_input
+    sys.stdout, sys.stderr = _Stream("stdout"), _Stream("stderr")
     from matplotlib_inline.backend_inline import configure_inline_support
 
-    configure_inline_support(shell, "inline")
+    configure_inline_support(shell, "inline")  # type: ignore[no-untyped-call]
     return shell
 
 

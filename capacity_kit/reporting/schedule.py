@@ -265,7 +265,7 @@ def _said(error: ValidationError, found: Any) -> str:
     place: list[str] = []
     at = found
     for part in first["loc"]:
-        at = at[part] if isinstance(at, dict | list) and _has(at, part) else None
+        at = _part(at, part)
         if isinstance(part, int):
             named = at.get("name") if isinstance(at, dict) else None
             place[-1] = f"{place[-1]} {named!r}" if isinstance(named, str) else f"{place[-1]}[{part + 1}]"
@@ -277,8 +277,11 @@ def _said(error: ValidationError, found: Any) -> str:
     return f"{', '.join(place)}: {said}" if place else said
 
 
-def _has(at: dict[Any, Any] | list[Any], part: int | str) -> bool:
-    return part in at if isinstance(at, dict) else isinstance(part, int) and part < len(at)
+def _part(at: Any, part: int | str) -> Any:
+    """A part of what was read; None where it has none of that name or number."""
+    if isinstance(at, dict):
+        return at.get(part)
+    return at[part] if isinstance(at, list) and isinstance(part, int) and part < len(at) else None
 
 
 def json_schema() -> str:

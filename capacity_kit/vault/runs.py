@@ -43,7 +43,7 @@ class Run:
         return f"{self.name}|{self.target}|{self.due_at:%Y-%m-%dT%H:%M:%SZ}"
 
     def _parameters(self) -> dict[str, Any]:
-        return {"name": self.name, "target": self.target, "due_at": self.due_at}
+        return {"report": self.name, "target": self.target, "due_at": self.due_at}
 
 
 class Runs:

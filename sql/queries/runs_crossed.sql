@@ -1,5 +1,5 @@
--- Whether a level was crossed, either way, between two times: thresholds of :tenant (NULL with :everyone false: the system's)
--- whose verdict is another, per resource. What has no verdict at one of the times was not crossed.
+-- Whether a level was crossed, either way, between two times: thresholds of :tenant (NULL: everybody's, or
+-- with :system_only the system's) whose verdict is another, per resource. What has no verdict at one of the times was not crossed.
 SELECT count(*) AS crossed
 FROM capacity_ops.verdicts(decode(CAST(:tenant AS text), 'hex'), CAST(:before AS timestamptz)) b
 JOIN capacity_ops.verdicts(decode(CAST(:tenant AS text), 'hex'), CAST(:at AS timestamptz)) a

@@ -1,0 +1,417 @@
+"""What is due is made once: by however many hosts, after a downtime, and wherever a call was cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from capacity_kit import settings
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import due, schedule
+from capacity_kit.vault.runs import Run
+
+MONDAY = datetime(2026, 11, 2, 6, tzinfo=UTC)
+WEEK = timedelta(days=7)
+PARAMETERS = """
+tenant: str = "ALL"  # whose resources
+resource_type: str = "ALL"  # which of them
+mood: str = "ok"  # what it finds
+as_of: str | None = None  # the moment
+"""
+PUBLISH = """
+import os, pathlib
+from capacity_kit.reporting.result import Kpi, publish
+said = pathlib.Path(os.environ["HOME"], "mood")
+mood = said.read_text() if said.is_file() else mood
+if mood == "failed" or (mood == "one fails" and tenant == "b"):
+    raise RuntimeError("no luck")
+publish("ok" if mood == "one fails" else mood, f"About {tenant}.", [Kpi("Runway", "12 days", "bad")])
+"""
+
+
+class Station:
+    """A schedule, a site and a database, and the clock that things are due by."""
+
+    def __init__(self, folder, database, monkeypatch):
+        self.folder, self.database, self.site = folder, database, folder / "site"
+        self.file = folder / "schedule.yml"
+        self.mood = folder / "mood"
+        monkeypatch.setenv("HOME", str(folder))
+        self.notebook("trial", PUBLISH)
+        self.reports("")
+
+    def notebook(self, name, *sources):
+        cells = [
+            new_markdown_cell("# Trial\n\nOpening."),
+            new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+            *(new_code_cell(source) for source in sources),
+        ]
+        nbformat.write(new_notebook(cells=cells), self.folder / f"{name}.ipynb")
+
+    def reports(self, *more, notebook="trial", cron="0 6 * * 1"):
+        lines = [
+            f"{{name: report{n or ''}, notebook: {notebook}.ipynb, cron: '{cron}', {extra}}}"
+            for n, extra in enumerate(more)
+        ]
+        self.file.write_text(f"reports: [{', '.join(lines)}]\n")
+
+    def call(self, now, **options):
+        where = settings.load().model_copy(update={"site": self.site, "as_of": now})
+        return due.run_due(
+            schedule.load(self.file),
+            folder=self.folder,
+            settings=where,
+            dsn=self.database.dsn,
+            **{"workers": 2, **options},
+        )
+
+    def command(self, now):
+        """A call in a process of its own, as cron makes it."""
+        environment = {**os.environ, "CAPACITY_AS_OF": now.isoformat(), "CAPACITY_SITE": str(self.site)}
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(self.file), self.database.dsn],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def pages(self):
+        return sorted(p.parent.relative_to(self.site).as_posix() for p in self.site.glob("*/*/*/index.html"))
+
+    def runs(self, columns="key, state, is_over, attempts"):
+        return self.database.rows(f"SELECT {columns} FROM capacity_reporting.report_run ORDER BY key")
+
+    def told(self):
+        return self.database.rows(
+            "SELECT key, channel, contact, severity, subject, body, attachment "
+            "FROM capacity_alerting.notification ORDER BY key"
+        )
+
+    def tenants(self, *names):
+        for name in names:
+            self.database.run(
+                "INSERT INTO auth.tenant_h (tenant_hk, tenant_bk, load_date, record_source) "
+                "VALUES (capacity_ops.hash_key(%s), %s, now(), 'test')",
+                name,
+                name,
+            )
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from capacity_kit import settings
+from capacity_kit.reporting import due, schedule
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    due.run_due(schedule.load(file), folder=file.parent, settings=settings.load(), dsn=sys.argv[2], workers=2)
+"""
+
+
+@pytest.fixture
+def station(tmp_path, pg18, monkeypatch):
+    return Station(tmp_path, pg18, monkeypatch)
+
+
+def test_a_report_is_made_when_it_is_due_and_once(station):
+    assert station.call(MONDAY - timedelta(days=1)) == []
+    assert station.pages() == []
+    (made,) = station.call(MONDAY + timedelta(minutes=1))
+    assert (made.run, made.state, made.is_over) == (Run(MONDAY, "report", ""), "ok", True)
+    assert made.page == station.site / "trial/_all/2026-11-02T060000Z/index.html"
+    assert "About ALL." in made.page.read_text()
+    assert station.call(MONDAY + timedelta(minutes=2)) == []
+    assert station.runs() == [("report||2026-11-02T06:00:00Z", "ok", True, 1)]
+
+
+def test_a_line_that_is_read_as_it_comes_due_is_not_late(station):
+    assert [made.run.due_at for made in station.call(MONDAY + timedelta(seconds=2))] == [MONDAY]
+
+
+def test_of_runs_that_were_missed_one_catches_up(station):
+    station.call(MONDAY - timedelta(days=1))
+    made = station.call(MONDAY + 3 * WEEK + timedelta(days=2))
+    assert [m.run.due_at for m in made] == [MONDAY + 3 * WEEK]
+    assert station.call(MONDAY + 3 * WEEK + timedelta(days=3)) == []
+
+
+def test_what_lies_before_a_line_was_there_was_not_missed(station):
+    assert station.call(MONDAY + timedelta(days=2)) == []
+    station.reports("", cron="0 5 * * *")
+    assert station.call(MONDAY + timedelta(days=3)) == [], "a line that was changed begins anew"
+    assert len(station.call(MONDAY + timedelta(days=4))) == 1
+
+
+def test_a_clock_that_jumps_ahead_and_back_loses_nothing_and_makes_nothing_twice(station):
+    station.call(MONDAY - timedelta(days=1))
+    assert len(station.call(MONDAY + 50 * WEEK)) == 1
+    assert [m.run.due_at for m in station.call(MONDAY + timedelta(hours=1))] == [MONDAY]
+    assert station.call(MONDAY + timedelta(hours=2)) == []
+    assert [m.run.due_at for m in station.call(MONDAY + WEEK)] == [MONDAY + WEEK]
+
+
+def test_a_line_first_read_by_a_clock_that_was_ahead_counts_from_now(station):
+    station.call(MONDAY + 50 * WEEK + timedelta(days=1))
+    assert station.call(MONDAY - timedelta(hours=1)) == []
+    assert len(station.call(MONDAY + timedelta(hours=1))) == 1
+
+
+def test_every_tenant_has_its_own_and_one_that_fails_harms_no_other(station):
+    station.tenants("a", "b", "c")
+    station.mood.write_text("one fails")
+    station.reports("fan_out: every tenant, retries: 0")
+    made = {m.run.target: m for m in station.call(MONDAY)}
+    assert {target: m.state for target, m in made.items()} == {"a": "ok", "b": "failed", "c": "ok"}
+    assert "RuntimeError: no luck" in made["b"].headline
+    assert "no luck" in made["b"].page.read_text(), "what it got so far is published"
+    assert len(station.pages()) == 3
+
+
+def test_a_tenant_that_there_is_not_is_its_own_reports_failure(station):
+    station.tenants("a")
+    station.reports("fan_out: {tenant: [a, gone]}, retries: 0")
+    made = {m.run.target: m for m in station.call(MONDAY)}
+    assert made["a"].state == "ok"
+    assert "There is no tenant 'gone'" in made["gone"].headline
+    assert made["gone"].page is None
+
+
+def test_fanned_out_over_resource_types(station):
+    station.database.run("SELECT capacity_planning.capture_resource_utilization(NULL)")
+    station.reports("fan_out: every resource type")
+    types = [kind for (kind,) in station.database.rows(
+        "SELECT DISTINCT resource_type FROM capacity_planning.resource_utilization_s ORDER BY 1")]  # fmt: skip
+    made = station.call(MONDAY, workers=4)
+    assert sorted(m.run.target for m in made) == types
+    assert len(station.pages()) == len(types)
+
+
+def test_whoever_is_to_be_told_is_told_once_in_the_transaction_that_records_it(station):
+    station.reports("recipients: [SLACK, ops@example.org], attach: true")
+    station.file.write_text("site_url: https://reports.example/site/\n" + station.file.read_text())
+    (made,) = station.call(MONDAY)
+    assert made.told == 2
+    mail, slack = sorted(station.told(), key=lambda row: row[1])
+    assert mail[:4] == ("report||2026-11-02T06:00:00Z|ops@example.org", "EMAIL", "ops@example.org", "INFO")
+    assert slack[:4] == ("report||2026-11-02T06:00:00Z|SLACK", "SLACK", None, "INFO")
+    assert mail[4] == "Trial, All tenants and the system: ok"
+    body = mail[5].splitlines()
+    assert body[0] == "About ALL."
+    assert "Runway: 12 days act" in body
+    assert "Report: https://reports.example/site/trial/_all/2026-11-02T060000Z/index.html" in body
+    assert mail[6] == str(made.page)
+
+
+def test_failures_go_to_their_own_recipients_after_the_last_attempt(station):
+    station.mood.write_text("failed")
+    station.reports("recipients: [EMAIL], recipients_of_failures: [PAGERDUTY], retries: 1")
+    (first,) = station.call(MONDAY)
+    assert (first.state, first.is_over, first.told) == ("failed", False, 0)
+    assert station.call(MONDAY + timedelta(minutes=1)) == [], "the next attempt is yet to wait"
+    wait_is_over(station)
+    (second,) = station.call(MONDAY + timedelta(minutes=5))
+    assert (second.state, second.is_over, second.told) == ("failed", True, 1)
+    assert [(row[1], row[3]) for row in station.told()] == [("PAGERDUTY", "CRITICAL")]
+    assert station.call(MONDAY + timedelta(hours=1)) == []
+    assert station.runs("attempts, state, is_over") == [(2, "failed", True)]
+
+
+def test_an_attempt_that_succeeds_ends_it(station):
+    station.mood.write_text("failed")
+    station.reports("recipients: [EMAIL], retries: 3")
+    station.call(MONDAY)
+    wait_is_over(station)
+    station.mood.write_text("at risk")
+    (made,) = station.call(MONDAY + timedelta(minutes=5))
+    assert (made.state, made.is_over) == ("at risk", True)
+    assert [row[3] for row in station.told()] == ["WARNING"]
+    assert "no luck" not in made.page.read_text()
+
+
+def wait_is_over(station):
+    station.database.run("ALTER TABLE capacity_reporting.report_run_s DISABLE TRIGGER refuse_change")
+    station.database.run(
+        "UPDATE capacity_reporting.report_run_s SET next_at = '2026-01-01' WHERE next_at IS NOT NULL"
+    )
+    station.database.run("ALTER TABLE capacity_reporting.report_run_s ENABLE TRIGGER refuse_change")
+
+
+def test_when_the_verdict_changed(station):
+    station.reports("recipients: [EMAIL], when: verdict changed")
+    told = []
+    for week, mood in enumerate(["ok", "ok", "at risk", "at risk", "cannot be trusted", "ok"]):
+        station.mood.write_text(mood)
+        told += [m.told for m in station.call(MONDAY + week * WEEK)]
+    assert told == [1, 0, 1, 0, 1, 1]
+    last = station.told()[-1][5]
+    assert "The report before, of 2026-11-30 06:00 UTC: cannot be trusted." in last.splitlines()
+    assert len(station.pages()) == 6, "they are made and published in any case"
+
+
+def test_when_a_level_was_crossed(station):
+    station.tenants("a")
+    station.reports("fan_out: {tenant: [a]}, recipients: [EMAIL], when: level crossed")
+    station.database.run(
+        "SELECT capacity_ops.register_capacity("
+        "capacity_ops.hash_key('a'), 'STORAGE', 'disk', 100, 'bytes', '2026-01-01')"
+    )
+    station.database.run(
+        "SELECT capacity_planning.create_capacity_threshold(capacity_ops.hash_key('a'), 'STORAGE', 'WARNING', 80)"
+    )
+    told = []
+    for week, used in enumerate([50, 60, 85, 86, 70]):
+        measure(station, MONDAY + week * WEEK - timedelta(minutes=5), used)
+        told += [m.told for m in station.call(MONDAY + week * WEEK)]
+    assert told == [1, 0, 1, 0, 1], "the first, up through it, and down again"
+
+
+def measure(station, at, used):
+    with station.database.vault() as opened:
+        opened.load(
+            [pd.DataFrame({
+                "tenant": [opened.tenant("a")], "resource_type": ["STORAGE"],
+                "resource_name": ["disk"], "measured_at": [pd.Timestamp(at)], "value": [float(used)],
+                "capacity": [100.0], "unit": ["bytes"], "line": [1],
+            })],
+            "test",
+        )  # fmt: skip
+
+
+def test_old_periods_leave_the_site_and_what_nobody_scheduled_stays(station):
+    station.reports("keep: 2")
+    other = station.site / "trial/_all/2020-01-01T000000Z"
+    other.mkdir(parents=True)
+    for week in range(4):
+        station.call(MONDAY + week * WEEK)
+    left = sorted(p.name for p in (station.site / "trial/_all").iterdir())
+    assert left == ["2020-01-01T000000Z", "2026-11-16T060000Z", "2026-11-23T060000Z"]
+    assert "2026-11-02T060000Z" not in (station.site / "index.html").read_text()
+    assert not list(station.site.glob(".unfinished*"))
+
+
+def test_a_place_that_leads_out_of_the_site_is_not_removed(tmp_path):
+    (tmp_path / "precious").mkdir()
+    root = tmp_path / "site"
+    (root / "a").mkdir(parents=True)
+    (root / "a/link").symlink_to(tmp_path / "precious")
+    due.keep(root, ["new", "../precious", "a/link"], 1)
+    assert (tmp_path / "precious").is_dir()
+    assert (root / "a/link").is_symlink()
+
+
+def test_hosts_that_call_at_once_make_each_report_once(station):
+    station.tenants("a", "b", "c", "d")
+    station.notebook("slow", "import time; time.sleep(0.5)", PUBLISH)
+    station.reports("fan_out: every tenant, recipients: [EMAIL]", notebook="slow")
+    with ThreadPoolExecutor(3) as pool:
+        made = [m for call in pool.map(station.call, [MONDAY] * 3) for m in call]
+    assert len(made) == 4
+    assert station.runs("state, is_over, attempts") == [("ok", True, 1)] * 4
+    assert len(station.told()) == len(station.pages()) == 4
+
+
+@pytest.mark.slow
+def test_cut_off_anywhere_nothing_is_lost_halved_or_told_twice(station):
+    station.tenants("a", "b")
+    station.notebook("slow", "import time; time.sleep(0.3)", PUBLISH)
+    station.reports("fan_out: every tenant, recipients: [EMAIL]", notebook="slow")
+    draw = random.Random(7)
+    ended = False
+    for attempt in range(2):
+        call = station.command(MONDAY)
+        # As the first reports are begun or made: from before the first beginning to after the last end.
+        watch(station, attempt, draw.uniform(0, 1.2))
+        call.send_signal(signal.SIGKILL)
+        call.wait()
+        call.stdout.close()
+        call.stderr.close()
+        for page in station.pages():
+            whole = station.site / page
+            assert json.loads((whole / "result.json").read_text())["verdict"] == "ok"
+            assert (whole / "index.html").read_text().rstrip().endswith("</html>")
+        ended = all(over for (over,) in station.runs("is_over")) and len(station.runs()) == 2
+    if not ended:
+        station.call(MONDAY + timedelta(minutes=5))
+    assert station.runs("state, is_over") == [("ok", True)] * 2
+    assert len(station.told()) == len(station.pages()) == 2
+    assert station.call(MONDAY + timedelta(minutes=10)) == []
+
+
+def watch(station, attempt, more):
+    """Wait until this call has begun a run, or there is none left to begin; then a little more."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        begun = station.database.value("SELECT coalesce(sum(attempts), 0) FROM capacity_reporting.report_run")
+        over = station.database.value("SELECT count(*) FROM capacity_reporting.report_run WHERE is_over")
+        if begun > attempt or over == 2:
+            break
+        time.sleep(0.02)
+    time.sleep(more)
+
+
+def test_a_run_that_kills_whoever_makes_it_is_given_up_and_told_of(station):
+    station.reports("recipients_of_failures: [PAGERDUTY]")
+    station.call(MONDAY - timedelta(days=1))
+    for _ in range(due.CUT_OFF + 1):
+        station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY)
+    (made,) = station.call(MONDAY + timedelta(minutes=1))
+    assert (made.state, made.is_over, made.told) == ("failed", True, 1)
+    assert "4 attempts were cut off before their end" in made.headline
+    assert station.call(MONDAY + timedelta(minutes=2)) == []
+
+
+def test_a_run_that_was_cut_off_is_repeated_beside_the_one_that_is_due(station):
+    station.call(MONDAY - timedelta(days=1))
+    station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY)
+    made = station.call(MONDAY + timedelta(days=2))
+    assert [m.run.due_at for m in made] == [MONDAY]
+    station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY + WEEK)
+    made = station.call(MONDAY + 2 * WEEK - timedelta(days=1))
+    assert [m.run.due_at for m in made] == [MONDAY + WEEK]
+
+
+def test_a_run_that_another_host_makes_is_left_to_it(station):
+    with station.database.connect(autocommit=False) as other:
+        other.execute("SELECT capacity_reporting.hold_run('report', '', %s)", (MONDAY,))
+        assert station.call(MONDAY) == []
+        other.rollback()
+    assert len(station.call(MONDAY + timedelta(minutes=1))) == 1
+
+
+def test_a_schedule_is_listed_with_what_was_and_what_will_be(station):
+    station.tenants("a")
+    station.reports("fan_out: every tenant", "")
+    station.call(MONDAY)
+    with station.database.vault() as opened:
+        lines = list(due.entries(schedule.load(station.file), opened, MONDAY + timedelta(days=1)))
+    assert [(line["name"], line["target"], line["state"]) for line in lines] == [
+        ("report", "a", "ok"),
+        ("report1", "", "ok"),
+    ]
+    assert {line["last"].to_pydatetime() for line in lines} == {MONDAY}
+    assert {line["next"] for line in lines} == {MONDAY + WEEK}
+
+
+def test_without_the_schema_nothing_is_made(station, server18):
+    bare = server18.create()
+    station.database = bare
+    try:
+        with pytest.raises(CapacityError, match="capacity deploy"):
+            station.call(MONDAY)
+    finally:
+        bare.drop()
+    assert not Path(station.site).exists()
