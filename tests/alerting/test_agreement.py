@@ -355,6 +355,19 @@ def signal(resource, policy, when):
     return max(0.0, ahead - (when - resource.origins[issued[-1]]).total_seconds() / 86400)
 
 
+def happenings(pair):
+    """What evaluations made of a pair, each with its time."""
+    for e in pair.episodes:
+        yield "opened", e.started_at
+        if e.ended_by == "RECOVERY":
+            yield "ended", e.ended_at
+        if e.alert:
+            yield "raised", e.alert.raised_at
+            yield from (("escalated", when) for when in e.alert.escalated_at)
+            if e.alert.resolved_by == "auto":
+                yield "resolved", e.alert.resolved_at
+
+
 def drive(world, db, operator=None):
     """Every evaluation in the database and in the plain policy; `operator` may act after each. Returns the pairs."""
     keys = world.plant(db)
@@ -378,9 +391,15 @@ def drive(world, db, operator=None):
                 pair.evaluate(int(stamps[n]), seen, gates[resource.key][n])
         if operator:
             operator(n, when, keys, pairs)
-    [evaluations] = db.execute("SELECT count(*) FROM capacity_alerting.evaluation").fetchone()
-    assert evaluations == len(world.evaluated)
+    said = db.execute(
+        "SELECT evaluated_at, opened, ended, raised, escalated, resolved FROM capacity_alerting.evaluation ORDER BY 1"
+    ).fetchall()
+    happened = Counter(found for _, _, pair in pairs.values() for found in happenings(pair))
+    assert [row[1:] for row in said] == [tuple(happened[what, int(at)] for what in WHAT) for at in stamps]
     return keys, pairs
+
+
+WHAT = ("opened", "ended", "raised", "escalated", "resolved")
 
 
 def compared(world, db, keys, pairs, replayed=True):
