@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-import time
 import warnings
 from collections.abc import Callable
 
@@ -64,6 +64,11 @@ def prophet(horizon: int, freq: str) -> Callable[[np.ndarray], np.ndarray]:
     return forecast
 
 
+def processor_time() -> float:
+    """Seconds that this process has worked, and the processes that it has started and seen end: prophet's are such."""
+    return sum(os.times()[:4])
+
+
 def main() -> None:
     """Forecast, time, write."""
     name, source, target, horizon, season, freq = sys.argv[1:]
@@ -79,9 +84,9 @@ def main() -> None:
         forecast = statsforecast(name, steps, int(season))
     np.random.seed(0)  # noqa: NPY002 -- prophet draws its band from the global generator
     forecast(next(iter(series.values())))
-    started = time.perf_counter()
+    started = processor_time()
     found = {number: forecast(y) for number, y in series.items()}
-    seconds = time.perf_counter() - started
+    seconds = processor_time() - started
     np.savez(target, **found)
     print(json.dumps({"series": len(series), "seconds": seconds}))
 
