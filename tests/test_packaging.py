@@ -94,6 +94,7 @@ def test_the_wheel_carries_the_sql_the_notebooks_and_the_theme(wheel):
         carried = {f"capacity_kit/_data/{folder}/{path.relative_to(ROOT / source)}" for path in files}
         assert carried <= set(names)
         assert carried
+    assert {"capacity_kit/_data/schedule.yml", "capacity_kit/_data/schedule.schema.json"} <= set(names)
     assert "capacity_kit/py.typed" in names
     assert all(name.startswith("capacity_kit") for name in names)
 
@@ -103,6 +104,8 @@ def test_what_jupyter_saves_beside_the_notebooks_is_not_carried(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("capacity_kit", "sql", "notebooks", "reports/theme"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("reports/schedule.yml", "reports/schedule.schema.json"):
+        shutil.copy(ROOT / name, tmp_path / name)
     saved = tmp_path / "notebooks" / ".ipynb_checkpoints"
     saved.mkdir(exist_ok=True)
     (saved / "monthly_review-checkpoint.ipynb").write_text("{}")
