@@ -599,14 +599,16 @@ BEGIN ATOMIC
         GROUP BY l.capacity_threshold_hk),
     reach AS (
         SELECT r.hk, count(*)::int AS n, count(*) FILTER (WHERE r.announced)::int AS announced
-        FROM (SELECT l.capacity_threshold_hk AS hk, EXISTS (
-                  SELECT FROM capacity_alerting.alert_l al JOIN capacity_alerting.alert_s a ON a.alert_hk = al.alert_hk AND a.load_end_date IS NULL
-                  WHERE al.capacity_threshold_hk = l.capacity_threshold_hk AND al.resource_utilization_hk = l.resource_utilization_hk
-                    AND a.raised_at <= e.reached_at - make_interval(secs => 3600 * capacity_ops.setting('verdict_lead_hours')::float8)
-                    AND e.reached_at <= a.horizon_until) AS announced
-              FROM capacity_alerting.episode_s e JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
+        FROM (SELECT l.capacity_threshold_hk AS hk, l.episode_hk,
+                     bool_or(a.raised_at <= e.reached_at - make_interval(secs => 3600 * s.lead_hours::float8) AND e.reached_at <= a.horizon_until) AS announced
+              FROM (SELECT capacity_ops.setting('verdict_lead_hours') AS lead_hours) s
+              CROSS JOIN capacity_alerting.episode_s e
+              JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
+              LEFT JOIN capacity_alerting.alert_l al ON al.capacity_threshold_hk = l.capacity_threshold_hk AND al.resource_utilization_hk = l.resource_utilization_hk
+              LEFT JOIN capacity_alerting.alert_s a ON a.alert_hk = al.alert_hk AND a.load_end_date IS NULL
               WHERE e.load_end_date IS NULL AND e.reached_at > p_at - interval '365 days' AND e.reached_at <= p_at
-                AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)) r
+                AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
+              GROUP BY l.capacity_threshold_hk, l.episode_hk) r
         GROUP BY r.hk),
     rate AS (
         SELECT coalesce(a.hk, r.hk) AS hk, coalesce(a.day, 0) AS day, coalesce(a.week, 0) AS week, coalesce(a.month, 0) AS month, coalesce(a.n, 0) AS n, a.last,
@@ -937,7 +939,7 @@ COMMENT ON FUNCTION capacity_alerting.notify_of_end(bytea[], timestamptz) IS
 
 -- All that follows from one evaluation. p_is_rehearsal: every threshold is looked at, and gates are named but hold nothing.
 CREATE OR REPLACE FUNCTION capacity_alerting.follow_verdicts(p_tenant_hk bytea, p_at timestamptz, p_is_live boolean, p_is_rehearsal boolean)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     v_started timestamptz := clock_timestamp();
     v_margin numeric := capacity_ops.setting('recovery_margin');
@@ -1054,7 +1056,13 @@ BEGIN
     GET DIAGNOSTICS v_opened = ROW_COUNT;
 
     -- Alerts are raised, or held by the first gate that is shut
-    WITH candidate AS MATERIALIZED (
+    WITH last AS MATERIALIZED (
+        SELECT l.capacity_threshold_hk, l.resource_utilization_hk, max(a.raised_at) AS raised_at, bool_or(a.resolved_at IS NULL) AS is_unresolved
+        FROM unnest(v_pairs) p
+        JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+        JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL
+        GROUP BY l.capacity_threshold_hk, l.resource_utilization_hk),
+    candidate AS MATERIALIZED (
         SELECT e.episode_hk, e.next_level, e.held_by, p.*, t.alert_severity, t.threshold_type, t.threshold_value, t.alert_message_template,
                CASE WHEN last.is_unresolved THEN 'ALREADY_ALERTED'
                     WHEN t.alert_enabled IS FALSE THEN 'DISABLED'
@@ -1068,10 +1076,7 @@ BEGIN
         JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
         JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
         JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
-        CROSS JOIN LATERAL (
-            SELECT max(a.raised_at) AS raised_at, coalesce(bool_or(a.resolved_at IS NULL), false) AS is_unresolved
-            FROM capacity_alerting.alert_l al JOIN capacity_alerting.alert_s a ON a.alert_hk = al.alert_hk AND a.load_end_date IS NULL
-            WHERE al.capacity_threshold_hk = p.capacity_threshold_hk AND al.resource_utilization_hk = p.resource_utilization_hk) last
+        LEFT JOIN last ON last.capacity_threshold_hk = p.capacity_threshold_hk AND last.resource_utilization_hk = p.resource_utilization_hk
         WHERE NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
     held AS (
         UPDATE capacity_alerting.episode_s e SET held_by = c.gate
@@ -1361,7 +1366,7 @@ COMMENT ON VIEW capacity_alerting.threshold_problem IS 'What keeps active thresh
 CREATE OR REPLACE FUNCTION capacity_alerting.rehearse(p_tenant_hk bytea DEFAULT NULL)
 RETURNS TABLE (capacity_threshold_hk bytea, tenant_hk bytea, tenant_id text, threshold_name varchar, resource_type varchar, resource_name varchar,
                condition text, fired boolean, reason text, message text, subject text, body text, channels text[])
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;

@@ -778,14 +778,17 @@ COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
 CREATE OR REPLACE FUNCTION capacity_ops.levels(p_tenant_hk bytea, p_resource_type text)
 RETURNS TABLE (warning numeric, critical numeric) LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'WARNING'), min(d.warning)),
-           coalesce(min(t.threshold_percentage) FILTER (WHERE t.threshold_type = 'CRITICAL'), min(d.critical))
-    FROM (SELECT p_tenant_hk AS tenant_hk) asked
-    LEFT JOIN capacity_planning.capacity_threshold_s t ON t.resource_type = p_resource_type AND t.load_end_date IS NULL
-        AND t.is_active IS NOT FALSE AND t.threshold_operator IN ('>=', '>')
-        AND coalesce(t.tenant_hk, ''::bytea) = coalesce(asked.tenant_hk, ''::bytea)
-    LEFT JOIN capacity_ops.default_threshold d ON d.resource_type = p_resource_type
-        AND d.scope = CASE WHEN asked.tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END;
+    SELECT coalesce((SELECT min(t.threshold_percentage) FROM capacity_planning.capacity_threshold_s t
+                     WHERE t.resource_type = p_resource_type AND coalesce(t.tenant_hk, ''::bytea) = coalesce(p_tenant_hk, ''::bytea)
+                       AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND t.threshold_type = 'WARNING' AND t.threshold_operator IN ('>=', '>')),
+                    (SELECT d.warning FROM capacity_ops.default_threshold d
+                     WHERE d.resource_type = p_resource_type AND d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END)),
+           coalesce((SELECT min(t.threshold_percentage) FROM capacity_planning.capacity_threshold_s t
+                     WHERE t.resource_type = p_resource_type AND coalesce(t.tenant_hk, ''::bytea) = coalesce(p_tenant_hk, ''::bytea)
+                       AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND t.threshold_type = 'CRITICAL' AND t.threshold_operator IN ('>=', '>')),
+                    (SELECT d.critical FROM capacity_ops.default_threshold d
+                     WHERE d.resource_type = p_resource_type AND d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END))
+    LIMIT 1;  -- computed once a row, however often the caller names it
 END;
 COMMENT ON FUNCTION capacity_ops.levels(bytea, text) IS
     'Percent of capacity at which a tenant''s (NULL: the system''s) resources of a type are in WARNING and CRITICAL: the lowest active thresholds, else the defaults. NULL: neither is defined.';
@@ -899,7 +902,8 @@ END;
 COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz) IS
     'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity.';
 
--- One row a threshold and resource that it covers. Joined by hashes throughout: a hundred thousand thresholds are usual.
+-- One row a threshold and resource that it covers. Everything is joined by hashes, also where the planner knows nothing yet of
+-- what was written a moment ago: with a hundred thousand thresholds a nested loop would be ruinous.
 DROP FUNCTION IF EXISTS capacity_ops.verdicts(bytea, timestamptz);  -- what stands on the next one, whose columns may have changed
 DROP FUNCTION IF EXISTS capacity_ops.judged(bytea, timestamptz);
 CREATE FUNCTION capacity_ops.judged(p_tenant_hk bytea, p_as_of timestamptz)
@@ -1046,7 +1050,7 @@ RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilizatio
                threshold_exceeded boolean, alert_severity varchar, recommended_action text,
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, alert_message text, verdict_reason text)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     v_at timestamptz := coalesce(p_as_of, clock_timestamp());
 BEGIN
