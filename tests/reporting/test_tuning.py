@@ -1,0 +1,208 @@
+"""Thresholds replayed from a real database: what is read, what it says, and what is proposed."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from capacity_kit.alerting.policy import Policy, rated
+from capacity_kit.alerting.tuning import Costs, Proposal
+from capacity_kit.reporting import findings, tuning
+from capacity_kit.reporting.study import Study
+
+AS_OF = datetime(2026, 10, 30, tzinfo=UTC)  # a Friday
+
+
+@pytest.fixture
+def store(pg18):
+    """The system's STORAGE thresholds at 80 and 90 percent, considered at each evaluation and never suppressed."""
+    for kind, level in (("WARNING", 80), ("CRITICAL", 90)):
+        pg18.run(
+            "SELECT capacity_planning.create_capacity_threshold(NULL, %s, 'STORAGE', %s, %s)",
+            f"disk {kind.lower()}", level, kind,
+        )  # fmt: skip
+    pg18.run(
+        "UPDATE capacity_planning.capacity_threshold_s"
+        " SET evaluation_frequency_minutes = NULL, suppression_enabled = false"
+    )
+    return pg18
+
+
+def plant(pg, shares, *, hours=6, name="disk", until=AS_OF):
+    """Measurements in percent of 1000, the last at `until`."""
+    at = [until - timedelta(hours=hours * n) for n in range(len(shares))][::-1]
+    measured = pd.DataFrame(
+        {
+            "tenant": None,
+            "resource_type": "STORAGE",
+            "resource_name": name,
+            "measured_at": pd.DatetimeIndex(at),
+            "value": 10.0 * np.asarray(shares, dtype=float),
+            "unit": "bytes",
+            "capacity": 1000.0,
+            "line": range(2, 2 + len(shares)),
+        }
+    )
+    with pg.vault() as opened:
+        opened.load([measured], "IMPORT:test", label="test", method="IMPORT")
+
+
+def replayed(pg, **options):
+    return tuning.replay(Study(as_of=AS_OF.isoformat(), dsn=pg.dsn), **options)
+
+
+def one(replayed, name="disk warning"):
+    return replayed.scores.set_index("threshold_name").loc[name]
+
+
+def test_alerts_are_counted_by_what_followed_them(store):
+    quiet, false, cut = [70] * 40, [82] * 3 + [79.5] + [77] * 3, [82] * 4 + [70]
+    true = [82] * 8 + [91] * 4 + [89.5] * 4 + [70] * 200
+    plant(store, quiet + false + [77] * 160 + true + cut + [70] * 20)
+    found = replayed(store)
+    warning, critical = one(found), one(found, "disk critical")
+    assert (warning["alerts"], warning["true"], warning["false"], warning["censored"], warning["open"]) == (
+        3, 1, 1, 1, 0,
+    )  # fmt: skip
+    assert (warning["reached"], warning["announced"]) == (1, 1)
+    assert (critical["alerts"], critical["true"], critical["false"]) == (1, 0, 0)
+    assert critical["censored"] == 1  # usage was cut before the disk was full
+    assert (found.total.alerts, found.total.censored, found.total.precision) == (4, 2, None)
+    assert found.reached["at"].tolist() == [found.drawn[0][2]["reached_at"].dropna().iloc[0]]
+    threshold, measured, episodes = found.drawn[0]
+    assert threshold["threshold_name"] == "disk warning"
+    assert len(measured) == 448
+    assert episodes["outcome"].tolist() == ["FALSE", "TRUE", "CENSORED"]
+
+
+def test_hours_maintenance_and_mutes_of_the_database_hold_alerts_back(store):
+    plant(store, [70] * 400 + [85] * 9)  # past the level from Tuesday night on
+    begun = AS_OF - timedelta(hours=48)
+    assert one(replayed(store))["alerts"] == 1
+    store.run(
+        "UPDATE capacity_planning.capacity_threshold_s SET business_hours_only = true WHERE load_end_date IS NULL"
+    )
+    raised = replayed(store).drawn[0][2]
+    assert raised["start"].tolist() == [pd.Timestamp(begun)]
+    assert raised["raised_at"].tolist() == [pd.Timestamp("2026-10-28T09:00Z")]
+    assert raised["held_by"].tolist() == ["OUTSIDE_BUSINESS_HOURS"]
+    store.run("SELECT capacity_alerting.set_business_calendar(NULL, 'Europe/Berlin')")
+    store.run("INSERT INTO capacity_alerting.holiday VALUES (NULL, '2026-10-28', 'a feast')")
+    assert replayed(store).drawn[0][2]["raised_at"].tolist() == [pd.Timestamp("2026-10-29T08:00Z")]
+    store.run(
+        "SELECT capacity_alerting.declare_maintenance('2026-10-01 00:00Z', '2026-10-02 12:00Z', p_repeat_weeks => 1)"
+    )  # Thursdays, until Friday noon
+    assert one(replayed(store))["alerts"] == 0
+    store.run("SELECT capacity_alerting.cancel_maintenance(1)")
+    store.run(
+        "SELECT capacity_alerting.mute_alerts('2026-11-01', p_from => '2026-10-01', p_resource_type => 'CPU')"
+    )
+    assert one(replayed(store))["alerts"] == 1
+    store.run(
+        "SELECT capacity_alerting.mute_alerts('2026-11-01', p_from => '2026-10-01', p_resource_name => 'disk')"
+    )
+    assert one(replayed(store))["alerts"] == 0
+
+
+def test_a_runway_alert_knows_only_what_was_forecast_before(store):
+    plant(store, [70 + 0.1 * n for n in range(200)])
+    store.run("SELECT capacity_alerting.create_runway_threshold(NULL, 'disk runway', 'STORAGE', 14, 50, 90)")
+    key = store.value(
+        "SELECT encode(resource_utilization_hk, 'hex') FROM capacity_planning.resource_utilization_h"
+    )
+    columns = "tenant_hk, resource_type, resource_name, resource_category, method, current_usage, unit, record_source"
+    for days_ago, left in ((20, 30), (10, 9), (3, None)):
+        store.run(
+            "WITH hub AS (INSERT INTO capacity_planning.capacity_forecast_h VALUES (sha256(%s), %s, now(), 'test')"
+            " RETURNING capacity_forecast_hk), sat AS (INSERT INTO capacity_planning.capacity_forecast_s"
+            f" (capacity_forecast_hk, load_date, hash_diff, forecast_timestamp, model_parameters, {columns})"
+            " SELECT capacity_forecast_hk, now(), '', %s, jsonb_build_object('runway', jsonb_build_object('critical',"
+            " jsonb_build_object('p50', %s::int))), NULL, 'STORAGE', 'disk', 'DATABASE', 'ENGINE', 1, 'bytes', 'test'"
+            " FROM hub) INSERT INTO capacity_planning.forecast_utilization_l"
+            " SELECT sha256(%s), capacity_forecast_hk, decode(%s, 'hex'), NULL, now(), 'test' FROM hub",
+            str(days_ago).encode(), str(days_ago), AS_OF - timedelta(days=days_ago), left, str(days_ago).encode(), key,
+        )  # fmt: skip
+    found = replayed(store)
+    runway = one(found, "disk runway")
+    assert (runway["alerts"], runway["target"], runway["level"]) == (1, 90, 90)
+    assert runway["true"] == 0  # fourteen days are not over, and 90 percent not reached
+
+
+def test_a_resource_without_a_capacity_is_not_replayed(store):
+    plant(store, [70] * 10)
+    store.run("UPDATE capacity_planning.resource_utilization_s SET maximum_capacity = NULL")
+    found = replayed(store, costs=Costs())
+    assert one(found)["resources"] == 0
+    assert found.proposals.empty
+    assert findings.tuning(found, 5).headline.startswith("No threshold could be replayed")
+
+
+def test_without_thresholds_nothing_would_raise_an_alert(pg18):
+    found = replayed(pg18, costs=Costs())
+    assert found.scores.empty
+    assert findings.tuning(found, 5).verdict == "cannot be trusted"
+
+
+def test_a_change_is_proposed_where_it_saves_and_said_first(store):
+    plant(store, [72, 76, 81, 77.5, 75, 73, 72] * 104, hours=12)  # nothing falls so fast that somebody cut it
+    found = replayed(store, costs=Costs())
+    first = found.proposals.iloc[0]
+    assert first["threshold_name"] == "disk warning"
+    assert first["changes"]
+    assert 0 < first["low"] <= first["saved"] <= first["high"]
+    assert first["cost_present"] - first["cost_proposed"] == pytest.approx(first["saved"])
+    conclusion = findings.tuning(found, 5)
+    assert conclusion.verdict == "at risk"
+    assert conclusion.headline.startswith(f"Change disk warning of System: {tuning.told(first['changes'])}")
+    table = tuning.listed(found.proposals)
+    assert table["Proposal"].tolist()[0] == tuning.told(first["changes"])
+    assert table["Guide"].tolist()[0] == "INCREASE_THRESHOLD"
+    together = replayed(store, costs=Costs(), together=True)
+    assert len(set(together.proposals["saved"])) == 1
+
+
+def threshold(kind, level, key=None):
+    return {
+        "threshold": key or kind, "seen": pd.Timestamp(AS_OF), "tenant": "System", "tenant_key": "SYSTEM",
+        "threshold_name": kind.lower(), "resource_type": "STORAGE", "threshold_type": kind, "threshold_operator": ">=",
+        "threshold_percentage": level, "threshold_value": level, "level": level, "target": 100.0, "margin": 2.0,
+    }  # fmt: skip
+
+
+def proposal(key, present, proposed, saved):
+    score = rated(dict.fromkeys(("true", "false", "censored", "open", "reached", "announced"), 0), 5)
+    return Proposal(
+        key, {key: proposed}, "It saves.", 9.0, 9.0 - saved, saved, 0.1, saved, 0.9, 9, 100.0, None, score,
+        pd.DataFrame(),
+    )  # fmt: skip
+
+
+def test_of_two_changes_that_contradict_each_other_the_larger_saving_stays():
+    warning, critical = threshold("WARNING", 80.0), threshold("CRITICAL", 90.0)
+    presents = [Policy.of(row, row["target"], row["margin"]) for row in (warning, critical)]
+    proposals = [
+        proposal("WARNING", presents[0], Policy(level=88.0), 2.0),
+        proposal("CRITICAL", presents[1], Policy(level=85.0), 5.0),
+    ]
+    found = tuning.proposed(pd.DataFrame([warning, critical]), proposals).set_index("threshold")
+    assert found.loc["CRITICAL", "changes"] == {"threshold_percentage": (90.0, 85.0)}
+    assert found.loc["WARNING", "changes"] == {}
+    assert "would not come before the critical level" in found.loc["WARNING", "reason"]
+    assert [c.threshold for c in tuning.as_changes(found.reset_index()[:1], Costs())] == ["CRITICAL"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"threshold_percentage": (80.0, 85.0)}, "80 % → 85 %"),
+        (
+            {"suppression_duration_minutes": (60, 240), "recovery_margin": (2.0, 5.0)},
+            "suppressed for 60 → 240 minutes, recovery margin 2 → 5",
+        ),
+        ({"business_hours_only": (False, True)}, "in business hours only"),
+        ({}, ""),
+    ],
+)
+def test_changes_are_said_in_words(changes, said):
+    assert tuning.told(changes) == said
