@@ -102,7 +102,7 @@ class Summary:
     troubles: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Flight:
     """One attempt under way."""
 
