@@ -199,42 +199,43 @@ def past(chunk: Chunk) -> Floats:
 
 @dataclass(frozen=True)
 class _Group:
-    """Some of a chunk's resources that hear the same.
+    """Some of a chunk's resources that are forecast together.
 
     Attributes
     ----------
     rows : list of int
-    prior : Prior
+    priors : list of Prior
+        What each of them hears.
     calendar : Calendar or None
         Of what fluctuates: people's days make it, and what is stored only sums them up.
     """
 
     rows: list[int]
-    prior: Prior
+    priors: list[Prior]
     calendar: Calendar | None
 
 
 def _grouped(chunk: Chunk, known: Known) -> list[_Group]:
     priors = known.companies.of(chunk.resources)
-    rows: dict[tuple[int, bool], list[int]] = {}
+    rows: dict[bool, list[int]] = {}
     for i, resource in enumerate(chunk.resources):
-        rows.setdefault((id(priors[i]), is_fluctuating(resource)), []).append(i)
+        rows.setdefault(is_fluctuating(resource), []).append(i)
     return [
         _Group(
             own,
-            priors[own[0]],
+            [priors[i] for i in own],
             Calendar([last_day(chunk.resources[i], chunk.times[i]) for i in own], known.holidays)
             if fluctuates
             else None,
         )
-        for (_, fluctuates), own in rows.items()
+        for fluctuates, own in rows.items()
     ]
 
 
 def _forecast(series: Sequence[Floats], groups: Sequence[_Group], keep_paths: bool = False) -> Forecast:
     """Forecast series of days, group by group."""
     parts = [
-        growth.forecast([series[i] for i in g.rows], HORIZON, WEEK, g.prior, keep_paths, g.calendar)
+        growth.forecast([series[i] for i in g.rows], HORIZON, WEEK, g.priors, keep_paths, g.calendar)
         for g in groups
     ]
     return _joined(parts, [g.rows for g in groups])
@@ -363,7 +364,7 @@ def _tested(days: Sequence[Floats], groups: Sequence[_Group], levels: Floats) ->
             TESTED,
             WEEK,
             [origins(days[i].size) for i in g.rows],
-            g.prior,
+            g.priors,
             levels[g.rows],
             g.calendar,
         )
