@@ -171,10 +171,10 @@ def test_a_server_that_hangs_holds_up_nobody_else(pg, web, mailbox):
     for number in range(10):
         enqueue(pg, f"mail {number}", "EMAIL")
     began = time.monotonic()
-    done = send(pg, timeout=3)
+    done = send(pg, timeout=9)
     assert done.sent == 10
     assert 1 <= done.later <= 4
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20  # ten that hang, one after the other, would take 30
     assert len(mailbox.mails) == 10
     assert {state(pg, f"hung {number}")[0] for number in range(10)} == {"PENDING"}
 
@@ -438,7 +438,7 @@ def watching(outbox, tell):
         assert not thread.is_alive()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
