@@ -1,8 +1,13 @@
 """What an operator types about alerts, at three at night too."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -387,6 +392,28 @@ def test_what_is_due_is_sent_and_shown_as_told(run, store, tmp_path, monkeypatch
     assert "\tALERT\tEMAIL\t\tSENT\t1" in out
     assert "Tr0ub4dor" not in out + err
     assert run("alerts", "dead")[1] == "Nothing waits, and there are no dead letters.\n"
+
+
+def test_a_watching_sender_sends_what_comes_and_ends_when_asked(run, store, tmp_path, receiver):
+    received, address = receiver
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "capacity_kit", "alerts", "send", "--watch", "--every", "0.2"],
+        env={**os.environ, "CAPACITY_DSN": store.dsn, "CAPACITY_CHANNEL_EMAIL": address},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert run(*usage(tmp_path / "usage.csv", [70, 85]))[0] == errors.OK
+        run("evaluate")
+        until = time.monotonic() + 60
+        while not received and time.monotonic() < until:
+            time.sleep(0.1)
+        assert len(received) == 1
+        watcher.send_signal(signal.SIGTERM)
+        out, err = watcher.communicate(timeout=30)
+    finally:
+        watcher.kill()
+    assert watcher.returncode == errors.OK, err
+    assert "Traceback" not in err
 
 
 def test_a_dead_letter_is_shown_and_sent_again(run, store, monkeypatch, receiver):
