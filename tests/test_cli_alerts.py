@@ -409,7 +409,7 @@ def test_a_watching_sender_sends_what_comes_and_ends_when_asked(run, store, tmp_
             time.sleep(0.1)
         assert len(received) == 1
         watcher.send_signal(signal.SIGTERM)
-        out, err = watcher.communicate(timeout=30)
+        _, err = watcher.communicate(timeout=30)
     finally:
         watcher.kill()
     assert watcher.returncode == errors.OK, err
