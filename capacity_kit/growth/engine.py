@@ -47,7 +47,7 @@ TRUST = 2.0
 # What other series say counts as much as one more such stretch of a series' own past: up to eight in a hundred of the
 # loss where there are two months, next to nothing where there is a year.
 COMPANY = 2.0
-HEARD = 256  # of a company, picked evenly: more say nothing more
+HEARD = 128  # of a company, picked evenly: twice as many change the loss by less than one in a thousand
 OUT = 3.0  # twenty times the best loss: a model that is that far off is no further off for being worse
 # A series that moved has a band: a thousandth of its mean step, growing as that of a random walk.
 THINNEST = 1e-3
