@@ -73,7 +73,7 @@ class Runway:
         Microseconds, ascending: a forecast is known from its origin on.
     days : ndarray, shape (resources, origins, 3)
         Days from the origin until the level is reached with 10, 50 and 90 percent; infinite: not within the
-        forecast's horizon; NaN: there was no forecast.
+        forecast's horizon; NaN: there was none from this origin, and the one before stands.
     """
 
     origins: Ints
@@ -633,11 +633,14 @@ class _Replay:
                 used[now - fleet.measured_at[newest] > fleet.stale_after[:, None]] = np.nan
             return used if sign == "1" else -used
         runway = fleet.runways[target]
-        origin = np.searchsorted(runway.origins, now, side="right") - 1
-        fresh = (origin >= 0) & (now - runway.origins[origin] <= FRESH)
-        days = runway.days[:, origin, PROBABILITIES.index(int(sign))]
-        left = np.maximum((runway.origins[origin] - now) / DAY + days, 0.0)
-        left[:, ~fresh] = np.nan
+        said = runway.days[:, :, PROBABILITIES.index(int(sign))]
+        # Which origin's forecast stands: the last at which there was one.
+        issued = np.maximum.accumulate(np.where(np.isnan(said), -1, np.arange(runway.origins.size)), axis=1)
+        latest = np.searchsorted(runway.origins, now, side="right") - 1
+        origin = np.where(latest >= 0, issued[:, latest], -1)
+        age = now - runway.origins[origin]
+        left = np.maximum(np.take_along_axis(said, origin, axis=1) - age / DAY, 0.0)
+        left[(origin < 0) | (age > FRESH)] = np.nan
         left[used >= target] = 0.0
         left[np.isnan(used)] = np.nan
         return -left

@@ -348,7 +348,7 @@ def signal(resource, policy, when):
         return np.nan
     if used >= policy.target:
         return 0.0
-    issued = [n for n, origin in enumerate(resource.origins) if origin <= when]
+    issued = [n for n, o in enumerate(resource.origins) if o <= when and not np.isnan(resource.days[n]).any()]
     if not issued or when - resource.origins[issued[-1]] > pd.Timedelta(days=7):
         return np.nan
     ahead = resource.days[issued[-1]][(10, 50, 90).index(policy.probability)]
@@ -468,6 +468,9 @@ def test_runways_and_absences(pg18):
     for resource in world.resources:
         resource.origins = origins
         resource.days = world.rng.choice([0.5, 5, 9.5, 10, 10.5, 12, 14, 30, np.inf], (4, 3))
+        resource.days[world.rng.random(4) < 0.3] = (
+            np.nan
+        )  # no forecast from that origin: the one before stands
         resource.measured["capacity"] = 100.0  # forecasts are of one capacity
     for n in range(8):
         policy = replace(

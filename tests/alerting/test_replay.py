@@ -101,7 +101,7 @@ def histories(draw):
         values = np.where(rng.random(gaps.size) < 0.4, np.roll(values, 1), values)
         capacity = np.full(gaps.size, 100.0)
         if rng.random() < 0.5:
-            capacity = rng.choice([*[100.0] * 8, 200.0, np.nan], gaps.size)
+            capacity = rng.choice([*[100.0] * 6, 90.0, 104.0, 200.0, np.nan], gaps.size)
         at = START + pd.to_timedelta(np.cumsum(gaps) - 30, unit="min")
         frames.append(
             pd.DataFrame({"resource": name, "measured_at": at, "value": values, "capacity": capacity})
@@ -130,12 +130,11 @@ def signal(fleet: Fleet, row: int, policy: Policy, at: int) -> float:
     if not used < policy.target:
         return 0.0 if used >= policy.target else np.nan
     runway = fleet.runways[policy.target]
-    issued = np.flatnonzero(runway.origins <= at)
+    column = (10, 50, 90).index(policy.probability)
+    issued = np.flatnonzero((runway.origins <= at) & ~np.isnan(runway.days[row, :, column]))
     if not issued.size or at - runway.origins[issued[-1]] > 7 * DAY:
         return np.nan
-    days = runway.days[row, issued[-1], (10, 50, 90).index(policy.probability)]
-    if np.isnan(days):
-        return np.nan
+    days = runway.days[row, issued[-1], column]
     return max((runway.origins[issued[-1]] - at) / DAY + days, 0.0)
 
 
@@ -324,6 +323,32 @@ def test_lead_time_in_hours_and_in_working_hours():
     scores = replay(Fleet.of(measured, at), [Policy(80, target=90)]).scores
     assert scores["lead_hours"][0] == 66
     assert scores["lead_working_hours"][0] == 2
+
+
+def test_the_horizon_and_the_lead_are_closed_at_their_ends():
+    """Raised at 08:15, and an hour is both what it is given and what it must be early by."""
+
+    def judged(*after: float) -> tuple[list[str], list[int]]:
+        found = replay(
+            Fleet.of(quarters(70, *after)),
+            [Policy(80, target=90)],
+            horizon_days=1 / 24,
+            lead_hours=1,
+            detail=True,
+        )
+        return found.episodes["outcome"].tolist(), found.scores[["reached", "announced"]].iloc[0].tolist()
+
+    assert judged(85, 85, 85, 85, 85) == (["OPEN"], [0, 0]), "at 09:15 it may still come"
+    assert judged(85, 85, 85, 85, 85, 85) == (["FALSE"], [0, 0])
+    assert judged(85, 85, 85, 85, 95) == (["TRUE"], [1, 1])
+    assert judged(85, 85, 85, 85, 85, 95) == (["FALSE"], [1, 0])
+    assert judged(85, 85, 85, 95) == (["TRUE"], [1, 0]), "a quarter of an hour too late to be announced"
+
+
+def test_what_is_reached_together_with_more_capacity_is_censored():
+    grown = quarters(70, 85, 130).assign(capacity=[100.0, 100, 140])
+    found = replay(Fleet.of(grown), [Policy(80, target=90)], detail=True)
+    assert found.episodes["outcome"].tolist() == ["CENSORED"]
 
 
 def test_counts_are_kept_apart_at_cuts_and_add_up():
