@@ -165,7 +165,6 @@ DECLARE
     v_moved record;
     v_count bigint;
     v_names text;
-    v_before bigint;
 BEGIN
     SELECT s.tenant_hk, s.resource_type, s.resource_name, s.unit, capacity_ops.tenant_key(s.tenant_hk) AS tenant_key INTO v_one
     FROM capacity_planning.resource_utilization_s s
@@ -199,13 +198,12 @@ BEGIN
             FROM auth.tenant_profile_s p
             WHERE v_moved.change < 0 AND p.is_active IS FALSE AND p.load_date > v_from AND p.load_date <= v_to HAVING count(*) > 0;
     END IF;
-    IF v_moved.change > 0 AND has_table_privilege('auth.user_h', 'SELECT') THEN
-        SELECT count(*) FILTER (WHERE u.load_date > v_from AND u.load_date <= v_to), count(*) FILTER (WHERE u.load_date <= v_from) INTO v_count, v_before
-        FROM auth.user_h u WHERE v_one.tenant_hk IS NULL OR u.tenant_hk = v_one.tenant_hk;
-        IF v_count >= 3 AND v_count >= 0.05 * v_before THEN
-            RETURN QUERY SELECT 'ONBOARDING', p_at, format('%s users came, to %s before', v_count, v_before);
-        END IF;
-    END IF;
+    RETURN QUERY SELECT 'ONBOARDING', p_at, format('users of the %s rose from %s to %s', CASE WHEN v_one.tenant_hk IS NULL THEN 'platform' ELSE 'tenant' END,
+                                                   trim_scale(m.before), trim_scale(m.after))
+        FROM capacity_planning.resource_utilization_h h
+        CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+        WHERE v_moved.change > 0 AND m.change >= 3 AND substring(h.resource_utilization_bk FROM '[^|]*$') = v_one.tenant_key
+          AND starts_with(h.resource_utilization_bk, 'USERS|') AND h.resource_utilization_hk <> p_resource_utilization_hk;
 
     -- Others moved with it
     IF v_moved.change <> 0 THEN

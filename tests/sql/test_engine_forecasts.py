@@ -111,12 +111,14 @@ def test_who_came_is_said(bench):
     bench.rows("UPDATE auth.tenant_h SET load_date = %s WHERE tenant_hk = %s RETURNING 1", SHIFT, tenant)
     assert evidence(bench, "new", tenant) == {"ONBOARDING": "the tenant was created"}
     bench.rows("UPDATE auth.tenant_h SET load_date = now() WHERE tenant_hk = %s RETURNING 1", tenant)
-    joined = """INSERT INTO auth.user_h SELECT sha256(convert_to(i::text, 'UTF8')), i::text, %s, %s, 'test'
-                FROM generate_series(%s::int, %s) i RETURNING 1"""
-    bench.rows(joined, tenant, SHIFT - timedelta(days=20), 1, 50)
-    assert evidence(bench, "new", tenant) == {}
-    bench.rows(joined, tenant, SHIFT - timedelta(hours=3), 51, 60)
-    assert evidence(bench, "new", tenant) == {"ONBOARDING": "10 users came, to 50 before"}
+    plant_for(bench, tenant, "users", levels(50, 60), "USERS", "users")
+    assert evidence(bench, "new", tenant) == {
+        "ONBOARDING": "users of the tenant rose from 50 to 60",
+        "TOGETHER": "2 resources of the tenant rose together: this one, USERS users",
+    }
+    plant_for(bench, None, "cluster", levels(100e9, 140e9))
+    bench.rows("UPDATE auth.tenant_h SET load_date = %s WHERE tenant_hk = %s RETURNING 1", SHIFT, tenant)
+    assert evidence(bench, "cluster", None) == {"ONBOARDING": "1 tenant(s) were created"}
 
 
 def test_another_meter_is_said_first(bench):
