@@ -598,17 +598,19 @@ BEGIN ATOMIC
           AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
         GROUP BY l.capacity_threshold_hk),
     reach AS (
-        SELECT r.hk, count(*)::int AS n, count(*) FILTER (WHERE r.announced)::int AS announced
-        FROM (SELECT l.capacity_threshold_hk AS hk, l.episode_hk,
-                     bool_or(a.raised_at <= e.reached_at - make_interval(secs => 3600 * s.lead_hours::float8) AND e.reached_at <= a.horizon_until) AS announced
-              FROM (SELECT capacity_ops.setting('verdict_lead_hours') AS lead_hours) s
-              CROSS JOIN capacity_alerting.episode_s e
-              JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
-              LEFT JOIN capacity_alerting.alert_l al ON al.capacity_threshold_hk = l.capacity_threshold_hk AND al.resource_utilization_hk = l.resource_utilization_hk
-              LEFT JOIN capacity_alerting.alert_s a ON a.alert_hk = al.alert_hk AND a.load_end_date IS NULL
-              WHERE e.load_end_date IS NULL AND e.reached_at > p_at - interval '365 days' AND e.reached_at <= p_at
-                AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
-              GROUP BY l.capacity_threshold_hk, l.episode_hk) r
+        SELECT r.hk, count(*)::int AS n, count(*) FILTER (WHERE r.announced_until >= r.reached_at)::int AS announced
+        FROM (SELECT v.hk, v.reached_at, max(v.horizon_until) OVER (PARTITION BY v.hk, v.resource_utilization_hk ORDER BY v.at) AS announced_until
+              FROM (SELECT l.capacity_threshold_hk AS hk, l.resource_utilization_hk, e.reached_at AS at, e.reached_at, NULL::timestamptz AS horizon_until
+                    FROM capacity_alerting.episode_s e JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
+                    WHERE e.load_end_date IS NULL AND e.reached_at > p_at - interval '365 days' AND e.reached_at <= p_at
+                      AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
+                    UNION ALL
+                    SELECT l.capacity_threshold_hk, l.resource_utilization_hk, a.raised_at + make_interval(secs => 3600 * s.lead_hours::float8), NULL, a.horizon_until
+                    FROM (SELECT capacity_ops.setting('verdict_lead_hours') AS lead_hours) s
+                    CROSS JOIN capacity_alerting.alert_s a JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
+                    WHERE a.load_end_date IS NULL AND a.horizon_until > p_at - interval '365 days' AND a.raised_at <= p_at
+                      AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)) v) r
+        WHERE r.reached_at IS NOT NULL
         GROUP BY r.hk),
     rate AS (
         SELECT coalesce(a.hk, r.hk) AS hk, coalesce(a.day, 0) AS day, coalesce(a.week, 0) AS week, coalesce(a.month, 0) AS month, coalesce(a.n, 0) AS n, a.last,
@@ -699,9 +701,9 @@ BEGIN
                     WHEN c.at IS NOT NULL OR (s.is_over AND s.measured = 0) THEN 'CENSORED'
                     WHEN s.is_over THEN 'FALSE' ELSE 'OPEN' END AS verdict
         FROM seen s CROSS JOIN LATERAL (SELECT least(s.grew_at, s.fell_at, s.by_hand_at) AS at) c),
-    waiting AS (
+    waiting AS (  -- reading fifty rows again costs less than writing one every time
         UPDATE capacity_alerting.alert_s a SET judged_until = p_at
-        FROM decided d WHERE d.verdict = 'OPEN' AND d.measured > 0 AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL),
+        FROM decided d WHERE d.verdict = 'OPEN' AND d.measured >= 50 AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL),
     verdict AS (
         UPDATE capacity_alerting.alert_s a
         SET verdict = d.verdict, verdict_by = 'auto', verdict_at = p_at,

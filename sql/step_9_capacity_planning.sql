@@ -904,9 +904,7 @@ COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric
 
 -- One row a threshold and resource that it covers. Everything is joined by hashes, also where the planner knows nothing yet of
 -- what was written a moment ago: with a hundred thousand thresholds a nested loop would be ruinous.
-DROP FUNCTION IF EXISTS capacity_ops.verdicts(bytea, timestamptz);  -- what stands on the next one, whose columns may have changed
-DROP FUNCTION IF EXISTS capacity_ops.judged(bytea, timestamptz);
-CREATE FUNCTION capacity_ops.judged(p_tenant_hk bytea, p_as_of timestamptz)
+CREATE OR REPLACE FUNCTION capacity_ops.judged(p_tenant_hk bytea, p_as_of timestamptz)
 RETURNS TABLE (capacity_threshold_hk bytea, resource_utilization_hk bytea, tenant_hk bytea, condition text, resource_type varchar, resource_name varchar,
                level numeric, measure numeric, utilization numeric, current_value numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, interval_seconds numeric, obstacle text, exceeded boolean)
@@ -989,7 +987,7 @@ END;
 COMMENT ON FUNCTION capacity_ops.judged(bytea, timestamptz) IS
     'What each active threshold says of each resource that it covers, by what was known at a time. measure: LEVEL percent of capacity, RUNWAY days until the level is reached (NULL: not in sight), ABSENCE minutes since the newest measurement. exceeded is NULL where no verdict is possible, and obstacle says why.';
 
-CREATE FUNCTION capacity_ops.verdicts(p_tenant_hk bytea, p_as_of timestamptz)
+CREATE OR REPLACE FUNCTION capacity_ops.verdicts(p_tenant_hk bytea, p_as_of timestamptz)
 RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilization numeric, threshold_percentage numeric,
                threshold_exceeded boolean, alert_severity varchar, recommended_action text,
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,

@@ -127,14 +127,17 @@ def test_history_is_told_to_nobody(stage):
 
 def test_a_message_says_what_to_do_and_where_to_read_on(stage):
     stage.run(
-        "UPDATE capacity_alerting.text_setting SET value = 'https://wiki.example/{resource_type}' WHERE name = 'runbook_url'"
+        "UPDATE capacity_alerting.text_setting SET value = 'https://wiki.example/{resource_type}' "
+        "WHERE name = 'runbook_url'"
     )
     stage.run(
-        "UPDATE capacity_alerting.text_setting SET value = 'https://reports.example' WHERE name = 'report_url'"
+        "UPDATE capacity_alerting.text_setting SET value = 'https://reports.example' WHERE name = "
+        "'report_url'"
     )
     stage.threshold(
         auto_resolution_action="rotate the logs",
-        alert_message_template="{resource_name} of {tenant_id}: {current_usage}% ({current_value} of {capacity} {unit}), {runbook_url}",
+        alert_message_template="{resource_name} of {tenant_id}: {current_usage}% "
+        "({current_value} of {capacity} {unit}), {runbook_url}",
     )
     stage.play((0, 95.25))
     assert body(stage)[:-1] == [
@@ -182,27 +185,34 @@ def test_every_placeholder_that_is_allowed_is_rendered(stage):
 
 def storm(stage, tenants: int) -> None:
     stage.run(
-        "INSERT INTO auth.tenant_h SELECT sha256(('t' || g)::bytea), 't' || g, now(), 'test' FROM generate_series(1, %s) g",
+        "INSERT INTO auth.tenant_h SELECT sha256(('t' || g)::bytea), 't' || g, now(), 'test' FROM "
+        "generate_series(1, %s) g",
         tenants,
     )
     stage.run(
-        "SELECT capacity_planning.create_capacity_threshold(tenant_hk, 'full', 'STORAGE', 90, 'CRITICAL') FROM auth.tenant_h"
+        "SELECT capacity_planning.create_capacity_threshold(tenant_hk, 'full', 'STORAGE', 90, "
+        "'CRITICAL') FROM auth.tenant_h"
     )
     stage.threshold(of="DISK", name="shared")
     stage.run(
-        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = NULL WHERE load_end_date IS NULL"
+        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = NULL "
+        "WHERE load_end_date IS NULL"
     )
     stage.run(
-        "INSERT INTO capacity_planning.resource_utilization_h SELECT capacity_ops.hash_key(k), k, now(), 'test' "
+        "INSERT INTO capacity_planning.resource_utilization_h SELECT capacity_ops.hash_key(k), k, "
+        "now(), 'test' "
         "FROM auth.tenant_h t, capacity_ops.resource_key('STORAGE', 'schema', t.tenant_hk) k"
     )
 
 
 def fill(stage, minutes: float, percent: float) -> None:
     stage.run(
-        "INSERT INTO capacity_planning.resource_utilization_s (resource_utilization_hk, load_date, hash_diff, tenant_hk, "
-        "measurement_timestamp, resource_type, resource_name, resource_category, current_value, unit, maximum_capacity, record_source) "
-        "SELECT h.resource_utilization_hk, now(), '', t.tenant_hk, %s, 'STORAGE', 'schema', 'TENANT', %s, 'bytes', 100, 'test' "
+        "INSERT INTO capacity_planning.resource_utilization_s (resource_utilization_hk, load_date, "
+        "hash_diff, tenant_hk, "
+        "measurement_timestamp, resource_type, resource_name, resource_category, current_value, "
+        "unit, maximum_capacity, record_source) "
+        "SELECT h.resource_utilization_hk, now(), '', t.tenant_hk, %s, 'STORAGE', 'schema', "
+        "'TENANT', %s, 'bytes', 100, 'test' "
         "FROM auth.tenant_h t JOIN capacity_planning.resource_utilization_h h "
         "ON h.resource_utilization_bk = capacity_ops.resource_key('STORAGE', 'schema', t.tenant_hk)",
         *(stage.at(minutes), percent),
@@ -258,7 +268,8 @@ def test_tenants_join_the_page_of_the_shared_resource_and_count_for_its_end(stag
 def test_a_tenant_that_is_worse_off_than_the_shared_resource_is_told_apart(stage):
     storm(stage, 1)
     stage.run(
-        "UPDATE capacity_planning.capacity_threshold_s SET alert_severity = 'WARNING' WHERE threshold_name = 'shared' AND load_end_date IS NULL"
+        "UPDATE capacity_planning.capacity_threshold_s SET alert_severity = 'WARNING' WHERE "
+        "threshold_name = 'shared' AND load_end_date IS NULL"
     )
     stage.measure(0, 95, kind="DISK", name="/data")
     stage.evaluate(0)
@@ -270,7 +281,8 @@ def test_a_tenant_that_is_worse_off_than_the_shared_resource_is_told_apart(stage
 def test_other_families_and_other_channels_do_not_join(stage):
     storm(stage, 1)
     stage.run(
-        "UPDATE capacity_planning.capacity_threshold_s SET notification_channels = '{SLACK}' WHERE tenant_hk IS NOT NULL AND load_end_date IS NULL"
+        "UPDATE capacity_planning.capacity_threshold_s SET notification_channels = '{SLACK}' WHERE "
+        "tenant_hk IS NOT NULL AND load_end_date IS NULL"
     )
     stage.threshold(
         of="CPU", name="cpu", tenant=stage.rows("SELECT tenant_hk FROM auth.tenant_h")[0]["tenant_hk"]
@@ -348,8 +360,10 @@ def test_what_cannot_be_judged_is_listed(stage):
 
 def everything(stage) -> list[int]:
     tables = stage.rows(
-        "SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind = 'r' AND n.nspname IN ('capacity_planning', 'capacity_ops', 'capacity_alerting') ORDER BY 1"
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n "
+        "ON n.oid = c.relnamespace "
+        "WHERE c.relkind = 'r' AND n.nspname IN ('capacity_planning', 'capacity_ops', "
+        "'capacity_alerting') ORDER BY 1"
     )
     return [
         (t["name"], stage.value(f"SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM {t['name']} x"))
@@ -449,6 +463,6 @@ def test_a_rehearsal_of_one_tenant_and_of_none(stage):
         acme
     ]
     assert len(stage.rows("SELECT * FROM capacity_alerting.rehearse()")) == 2
-    with stage.connection.transaction(), pytest.raises(errors.RaiseException, match="may only read"):
-        stage.run("SET TRANSACTION READ ONLY")
+    stage.run("SET default_transaction_read_only = on")
+    with pytest.raises(errors.RaiseException, match="may only read"):
         stage.rows("SELECT * FROM capacity_alerting.rehearse()")

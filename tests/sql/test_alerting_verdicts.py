@@ -86,11 +86,13 @@ def test_reached_between_two_evaluations_is_seen(stage):
 
 def test_what_was_measured_late_is_looked_at_when_the_horizon_has_passed(stage):
     stage.threshold()
-    stage.play((0, 95), (DAY, 96))
-    stage.measure(DAY - 15, 100)  # loaded after the evaluation that covers its time
-    stage.evaluate(2 * DAY)
+    stage.play((0, 95))
+    for minutes in range(1, 60):
+        stage.measure(minutes, 96)
+    stage.play((DAY, 96))
+    stage.measure(30.5, 100)  # loaded after the evaluation that covers its time
+    stage.play((2 * DAY, 96))
     assert verdicts(stage) == ["OPEN"]
-    stage.measure(3 * DAY, 96)
     stage.evaluate(HORIZON + 1)
     assert verdicts(stage) == ["TRUE"]
 
@@ -195,7 +197,8 @@ def test_a_level_that_is_breached_from_above_stays_open_for_the_operator(stage):
 
 def rates(stage) -> tuple[float | None, ...]:
     row = stage.rows(
-        "SELECT * FROM capacity_planning.capacity_threshold_s WHERE threshold_name = 'full' AND load_end_date IS NULL"
+        "SELECT * FROM capacity_planning.capacity_threshold_s WHERE threshold_name = 'full' AND "
+        "load_end_date IS NULL"
     )[0]
     return tuple(
         row[c] and float(row[c])
@@ -256,7 +259,8 @@ def test_absence_of_all_types_is_three_intervals_unless_told_otherwise(stage):
     hk = stage.value("SELECT capacity_alerting.create_absence_threshold(NULL, 'silent', 'ALL')")
     assert (
         stage.value(
-            "SELECT threshold_value FROM capacity_planning.capacity_threshold_s WHERE capacity_threshold_hk = %s",
+            "SELECT threshold_value FROM capacity_planning.capacity_threshold_s WHERE "
+            "capacity_threshold_hk = %s",
             hk,
         )
         == 45
@@ -292,17 +296,24 @@ def forecast(
     """A forecast of the critical level of STORAGE disk, as the engine or the database records it."""
     runway = {"critical": {"level": capacity * level / 100, **days}}
     stage.run(
-        "WITH k AS (SELECT 'STORAGE|disk|SYSTEM|' || %(method)s AS bk), h AS (INSERT INTO capacity_planning.capacity_forecast_h "
-        "SELECT capacity_ops.hash_key(bk), bk, now(), 'test' FROM k ON CONFLICT DO NOTHING), c AS (UPDATE capacity_planning.capacity_forecast_s f "
-        "SET load_end_date = clock_timestamp() FROM k WHERE f.capacity_forecast_hk = capacity_ops.hash_key(k.bk) AND f.load_end_date IS NULL) "
+        "WITH k AS (SELECT 'STORAGE|disk|SYSTEM|' || %(method)s AS bk), h AS (INSERT INTO "
+        "capacity_planning.capacity_forecast_h "
+        "SELECT capacity_ops.hash_key(bk), bk, now(), 'test' FROM k ON CONFLICT DO NOTHING), c AS "
+        "(UPDATE capacity_planning.capacity_forecast_s f "
+        "SET load_end_date = clock_timestamp() FROM k WHERE f.capacity_forecast_hk = "
+        "capacity_ops.hash_key(k.bk) AND f.load_end_date IS NULL) "
         "SELECT FROM k",
         {"method": method},
     )
     stage.run(
-        "INSERT INTO capacity_planning.capacity_forecast_s (capacity_forecast_hk, load_date, hash_diff, forecast_timestamp, last_model_training, "
-        "resource_type, resource_name, resource_category, method, current_usage, unit, current_capacity, time_to_critical_days, "
-        "forecast_model, model_parameters, record_source) SELECT capacity_ops.hash_key('STORAGE|disk|SYSTEM|' || %(method)s), "
-        "clock_timestamp(), '', %(at)s, %(at)s, 'STORAGE', 'disk', 'TEST', %(method)s, 50, 'bytes', %(capacity)s, %(p50)s, 'LINEAR', %(runway)s, 'test'",
+        "INSERT INTO capacity_planning.capacity_forecast_s (capacity_forecast_hk, load_date, "
+        "hash_diff, forecast_timestamp, last_model_training, "
+        "resource_type, resource_name, resource_category, method, current_usage, unit, "
+        "current_capacity, time_to_critical_days, "
+        "forecast_model, model_parameters, record_source) SELECT "
+        "capacity_ops.hash_key('STORAGE|disk|SYSTEM|' || %(method)s), "
+        "clock_timestamp(), '', %(at)s, %(at)s, 'STORAGE', 'disk', 'TEST', %(method)s, 50, "
+        "'bytes', %(capacity)s, %(p50)s, 'LINEAR', %(runway)s, 'test'",
         {"method": method, "at": stage.at(minutes), "capacity": capacity, "p50": days.get("p50")}
         | {"runway": json.dumps({"runway": runway} if method == "ENGINE" else {})},
     )
@@ -338,7 +349,8 @@ def test_days_left_run_down_from_the_forecast_and_the_alert_says_so(stage):
     (row,) = stage.evaluate(2 * DAY)
     assert (
         row["recommended_action"]
-        == "90% of the capacity will be reached in 21.0 days with a probability of 90%. Free or add capacity before then."
+        == "90% of the capacity will be reached in 21.0 days with a probability of 90%. Free or add "
+        "capacity before then."
     )
     (alert,) = stage.alerts()
     assert (alert["condition"], alert["value_at_raise"], alert["level"], alert["next_level"]) == (
@@ -348,7 +360,8 @@ def test_days_left_run_down_from_the_forecast_and_the_alert_says_so(stage):
         90,
     )
     assert alert["message"] == (
-        "WARNING: STORAGE disk will be at 90% of its capacity in 21.0 days, with a probability of 90%. It is at 51.0% now."
+        "WARNING: STORAGE disk will be at 90% of its capacity in 21.0 days, with a probability of "
+        "90%. It is at 51.0% now."
     )
     assert alert["horizon_until"] == stage.at(23 * DAY)
 

@@ -38,9 +38,21 @@ def test_functions_in_public_are_never_taken_for_the_servers_own(pg):
         "SELECT count(*) FROM capacity_planning.growth_forecast_summary",
         "SELECT capacity_ops.register_capacity(NULL, 'STORAGE', 'cluster', 5e15, 'bytes')",
         "CALL capacity_planning.run_capacity_analysis(NULL, true)",
+        "SELECT capacity_alerting.create_absence_threshold(NULL, 'silent', 'ALL', 0)",
+        "SELECT capacity_alerting.create_runway_threshold(NULL, 'runway', 'ALL', 21)",
+        "SELECT capacity_alerting.declare_maintenance(now(), now() + interval '1 hour', NULL, 'CPU', 1)",
+        "SELECT capacity_alerting.mute_alerts(now() + interval '1 hour', p_resource_type => 'CPU')",
+        "SELECT count(*) FROM capacity_alerting.rehearse()",
+        "SELECT count(*) FROM capacity_planning.evaluate_capacity_thresholds()",
+        "SELECT capacity_alerting.acknowledge(alert_hk) FROM capacity_alerting.alert LIMIT 1",
+        "SELECT capacity_alerting.resolve(alert_hk) FROM capacity_alerting.alert",
+        "SELECT count(*) FROM capacity_alerting.threshold_problem",
+        "SELECT count(*) FROM capacity_alerting.threshold_record",
+        "SELECT count(*) FROM capacity_alerting.episode",
     ):
         pg.run(statement)
     assert pg.rows("SELECT * FROM public.taken") == []
+    assert pg.value("SELECT count(*) FROM capacity_alerting.alert") > 0, "all of it had something to do"
 
 
 def test_one_measurement_of_long_ago_does_not_stop_the_analysis(pg):
