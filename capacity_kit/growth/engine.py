@@ -290,14 +290,16 @@ def _chunks(
     """
     most = max(LONGEST, 4 * horizon)
     last = np.zeros(len(usable), np.int64) if calendar is None else calendar.lasts(len(usable))
+    # With a calendar all steps are worked out: of long horizons fewer series at once, and no more memory.
+    together = CHUNK if calendar is None else max(CHUNK * EVERY_STEP // max(horizon, EVERY_STEP), 1)
     alike: dict[tuple[int, int], list[int]] = {}
     for i, (values, known) in enumerate(usable):
         if known.sum() >= FEWEST_POINTS:
             alike.setdefault((min(values.size - int(known.argmax()), most), int(last[i])), []).append(i)
     for (length, end), members in alike.items():
         kinds = None if calendar is None else calendar.kinds(end + 1 - length, length + horizon)
-        for start in range(0, len(members), CHUNK):
-            chunk = members[start : start + CHUNK]
+        for start in range(0, len(members), together):
+            chunk = members[start : start + together]
             raw = np.stack([_bridged(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk])
             yield np.array(chunk), raw, kinds
 
