@@ -327,6 +327,7 @@ class _Tuner:
         score = rules.rated({name: int(total[0]) for name, total in totals.items()}, self.minimum)
         guide = rules.recommendation(score.false_positive_rate, score.recall)
         edges = self._edges(cost.shape[2])
+        days = (edges[-1] - edges[0]) * WEEK / DAY if edges else 0.0
         best = _cheapest(cost)
         judged = _Judged(0.0, 0.0, 0.0, 0.0, 0.0, 0)
         if edges:
@@ -337,10 +338,10 @@ class _Tuner:
         if is_proposed:
             reason = (
                 f"It would have saved {units.number(judged.saved)} hours of work"
-                f" ({units.number(judged.low)} to {units.number(judged.high)}) in the time it was judged on."
+                f" ({units.number(judged.low)} to {units.number(judged.high)}) in the {units.number(days)} days"
+                f" that it was judged on."
             )
         each = {k: some[best] for k, some in zip(keys, offered, strict=True)} if is_proposed else {}
-        days = (edges[-1] - edges[0]) * WEEK / DAY if edges else 0.0
         return Proposal(
             key,
             each,

@@ -345,6 +345,15 @@ def test_the_horizon_and_the_lead_are_closed_at_their_ends():
     assert judged(85, 85, 85, 95) == (["TRUE"], [1, 0]), "a quarter of an hour too late to be announced"
 
 
+def test_a_measurement_is_stale_only_after_its_time():
+    for at, episodes in (("09:00", 1), ("09:01", 0)):
+        evaluated = pd.DatetimeIndex([f"2026-06-01 {at}"], tz="UTC")
+        assert (
+            replay(Fleet.of(quarters(85), evaluated, stale_minutes=60), [Policy(80)]).scores["episodes"][0]
+            == episodes
+        )
+
+
 def test_what_is_reached_together_with_more_capacity_is_censored():
     grown = quarters(70, 85, 130).assign(capacity=[100.0, 100, 140])
     found = replay(Fleet.of(grown), [Policy(80, target=90)], detail=True)
