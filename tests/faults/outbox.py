@@ -77,6 +77,12 @@ class Ledger:
             if key and key not in {k for keys in self.alerts.values() for k in keys}:
                 self.strange.add(key)
 
+    def wait_for(self, calls: int) -> None:
+        """Wait until the receivers were called so many times more, a few seconds at most."""
+        until, deadline = self.seen + calls, time.monotonic() + 5
+        while self.seen < until and time.monotonic() < deadline:
+            time.sleep(0.001)
+
     @property
     def lost(self) -> list[str]:
         """The alerts of which not every notification was taken."""
@@ -165,7 +171,10 @@ def run(dsn: str, kills: int, alerts: int, seed: int) -> Ledger:
                 _queue(connection, ledger, dice, alerts * (number + 1) // kills - alerts * number // kills)
                 connection.execute(TIME_PASSES)
                 with _sender(environment) as process:
-                    time.sleep(dice.uniform(0, 0.6))
+                    # At any moment, or around one at which a receiver was called: between sending and settling.
+                    calls, patience = dice.choice([(0, 0.6), (dice.randint(1, 8), 0.03)])
+                    ledger.wait_for(calls)
+                    time.sleep(dice.uniform(0, patience))
                     process.kill()
                 ledger.kills += 1
             with _sender(environment) as process:
@@ -235,9 +244,9 @@ class _sender:  # noqa: N801 -- it is used as a function
 
 def _send() -> None:
     """Send until killed."""
-    print("ready", flush=True)
     with vault.open() as opened:
         sender = delivery.Sender(Outbox(opened), timeout=1.2, lease=2)
+        print("ready", flush=True)
         while True:
             sender.run()
             time.sleep(0.02)

@@ -322,8 +322,8 @@ def test_an_evaluation_of_another_time_has_no_heartbeat(pg):
 def evaluated(pg, ago, is_live=True):
     """Record an evaluation as step 14 does."""
     pg.run(
-        "INSERT INTO capacity_alerting.evaluation (evaluated_at, is_live, thresholds, exceeded, unknown, opened, ended, "
-        "raised, escalated, resolved, notifications, duration_ms, recorded_at) "
+        "INSERT INTO capacity_alerting.evaluation (evaluated_at, is_live, thresholds, exceeded, unknown, opened, "
+        "ended, raised, escalated, resolved, notifications, duration_ms, recorded_at) "
         f"VALUES (now() - {ago}, %s, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now() - {ago})",
         is_live,
     )
