@@ -347,11 +347,8 @@ def test_the_horizon_and_the_lead_are_closed_at_their_ends():
 
 def test_a_measurement_is_stale_only_after_its_time():
     for at, episodes in (("09:00", 1), ("09:01", 0)):
-        evaluated = pd.DatetimeIndex([f"2026-06-01 {at}"], tz="UTC")
-        assert (
-            replay(Fleet.of(quarters(85), evaluated, stale_minutes=60), [Policy(80)]).scores["episodes"][0]
-            == episodes
-        )
+        fleet = Fleet.of(quarters(85), pd.DatetimeIndex([f"2026-06-01 {at}"], tz="UTC"), stale_minutes=60)
+        assert replay(fleet, [Policy(80)]).scores["episodes"][0] == episodes
 
 
 def test_what_is_reached_together_with_more_capacity_is_censored():
