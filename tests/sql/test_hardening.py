@@ -43,6 +43,7 @@ def test_functions_in_public_are_never_taken_for_the_servers_own(pg):
         "SELECT capacity_alerting.declare_maintenance(now(), now() + interval '1 hour', NULL, 'CPU', 1)",
         "SELECT capacity_alerting.mute_alerts(now() + interval '1 hour', p_resource_type => 'CPU')",
         "SELECT count(*) FROM capacity_alerting.rehearse()",
+        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = 0",
         "SELECT count(*) FROM capacity_planning.evaluate_capacity_thresholds()",
         "SELECT capacity_alerting.acknowledge(alert_hk) FROM capacity_alerting.alert LIMIT 1",
         "SELECT capacity_alerting.resolve(alert_hk) FROM capacity_alerting.alert",
