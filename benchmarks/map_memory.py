@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +34,6 @@ from capacity_kit.analysis.local import in_process
 from capacity_kit.vault import embedded
 
 DAYS = 40
-SYSTEM = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def peak() -> float:
@@ -123,9 +121,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="capacity-map-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
-        home = Path(directory) / "home"
-        try:
-            for count in counts:
+        for count in counts:
+            home = Path(directory) / str(count)
+            try:
                 dsn = embedded.up(FAST, home).dsn
                 with vault.open(dsn) as store:
                     store.deploy()
@@ -133,9 +131,8 @@ def main() -> None:
                     connection.execute(sql.SQL(FILL).format(series=count, days=DAYS, as_of=AS_OF))
                     connection.execute("ANALYZE")
                 measured(dsn)
+            finally:
                 embedded.down(home)
-        finally:
-            embedded.down(home)
 
 
 if __name__ == "__main__":
