@@ -63,6 +63,7 @@ BENCHMARKS = {
     "map": Benchmark("Many series: the map", ("benchmarks/map_speed.py",), False),
     "memory": Benchmark("Many series: memory", ("benchmarks/map_memory.py",), False),
     "replay": Benchmark("Replaying thresholds over history", ("benchmarks/replay_speed.py",), False),
+    "reports": Benchmark("Many tenants' reports", ("benchmarks/report_fanout.py",), False),
     "imports": Benchmark("Imports", ("benchmarks/import_speed.py",)),
     "analyses": Benchmark("Analyses in SQL", ("benchmarks/analysis_speed.py",)),
     "pgbench": Benchmark("Growth under pgbench", ("benchmarks/pgbench_growth.py", "--seconds", "180"), False),
