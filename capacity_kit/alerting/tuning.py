@@ -234,7 +234,8 @@ def propose(
     thresholds : sequence of Threshold
     costs : Costs
     together : bool
-        One proposal for all: the n-th candidates of all of them are compared as one. All need as many.
+        One proposal for all: the n-th candidates of all of them are compared as one. All need as many. Those that
+        warn of nothing measurable (absences, falling levels) are left as they are.
     folds : int
         How often the choice is made anew on the way through the time that is judged.
     minimum : int
@@ -255,9 +256,54 @@ def propose(
         raise CapacityError("There is no threshold to tune")
     if folds < 1 or not 0 < confidence < 1:
         raise CapacityError("Tuning needs at least one fold, and a confidence between 0 and 1")
-    offered = [_offered(threshold) for threshold in thresholds]
-    if not together:
-        offered = [tuple(dict.fromkeys(some)) for some in offered]
+    if not any(threshold.resources for threshold in thresholds):
+        raise CapacityError("No threshold to tune watches a resource of the fleet")
+    how = _How(costs, folds, minimum, confidence, seed, horizon_days, lead_hours, workers)
+    if together:
+        moved = [threshold for threshold in thresholds if _is_scored(threshold.present)]
+        if not moved:
+            raise CapacityError("No threshold to tune warns of anything that measurements could show")
+        return _proposed(fleet, moved, [_offered(threshold) for threshold in moved], how, together=True)
+    offered = [tuple(dict.fromkeys(_offered(threshold))) for threshold in thresholds]
+    # Those that wait as long for their verdicts are judged on the same time.
+    waits = [max(p.horizon(horizon_days) for p in some) for some in offered]
+    found: dict[int, Proposal] = {}
+    for wait in sorted(set(waits)):
+        mine = [n for n, own in enumerate(waits) if own == wait]
+        said = _proposed(
+            fleet, [thresholds[n] for n in mine], [offered[n] for n in mine], how, together=False
+        )
+        found.update(zip(mine, said, strict=True))
+    return [found[n] for n in range(len(thresholds))]
+
+
+def _is_scored(policy: Policy) -> bool:
+    """Whether measurements show what fewer of its alerts would have missed."""
+    return policy.is_judged and policy.condition != "ABSENCE"
+
+
+class _How(NamedTuple):
+    """How proposals are made."""
+
+    costs: Costs
+    folds: int
+    minimum: int
+    confidence: float
+    seed: int
+    horizon_days: float
+    lead_hours: float
+    workers: int
+
+
+def _proposed(
+    fleet: Fleet,
+    thresholds: Sequence[Threshold],
+    offered: Sequence[tuple[Policy, ...]],
+    how: _How,
+    *,
+    together: bool,
+) -> list[Proposal]:
+    """Proposals for thresholds whose alerts wait as long for their verdicts."""
     if together and len({len(policies) for policies in offered}) > 1:
         raise CapacityError("Thresholds that are tuned together must have as many candidates each")
     policies = list(dict.fromkeys(p for some in offered for p in some))
@@ -266,24 +312,22 @@ def propose(
         (number[p], r) for t, some in zip(thresholds, offered, strict=True) for p in some for r in t.resources
     ]
     begin, end = int(fleet.evaluated_at[0]), int(fleet.evaluated_at[-1])
-    horizon = max((p.horizon(horizon_days) for p in policies), default=0)
+    horizon = max(p.horizon(how.horizon_days) for p in policies)
     # Weeks that end where the last verdict is known.
     cuts = np.arange(end - horizon, begin, -WEEK, dtype=np.int64)[::-1]
-    if not pairs:
-        raise CapacityError("No threshold to tune watches a resource of the fleet")
     replayed = replay(
         fleet,
         policies,
         pairs,
-        horizon_days=horizon_days,
-        lead_hours=lead_hours,
-        minimum=minimum,
+        horizon_days=how.horizon_days,
+        lead_hours=how.lead_hours,
+        minimum=how.minimum,
         cuts=cuts,
-        workers=workers,
+        workers=how.workers,
     )
     place = {(int(p), int(r)): n for n, (p, r) in enumerate(replayed.pairs)}
     groups = [list(range(len(thresholds)))] if together else [[n] for n in range(len(thresholds))]
-    tuner = _Tuner(replayed, costs, folds, minimum, confidence, seed, horizon)
+    tuner = _Tuner(replayed, how, horizon)
     found = []
     for group in groups:
         # Shape (candidates, units): the pairs of each candidate, the same resources in the same order.
@@ -309,11 +353,7 @@ class _Tuner:
     """What all proposals share."""
 
     replayed: Replayed
-    costs: Costs
-    folds: int
-    minimum: int
-    confidence: float
-    seed: int
+    how: _How
     horizon: int
 
     def propose(self, key: str, keys: list[str], offered: list[tuple[Policy, ...]], ids: Ints) -> Proposal:
@@ -323,8 +363,8 @@ class _Tuner:
         totals = {
             name: counted.sum(axis=1)[ids].sum(axis=1) for name, counted in self.replayed.counts.items()
         }
-        cost = self.costs.of(known)  # candidates, units, weeks
-        score = rules.rated({name: int(total[0]) for name, total in totals.items()}, self.minimum)
+        cost = self.how.costs.of(known)  # candidates, units, weeks
+        score = rules.rated({name: int(total[0]) for name, total in totals.items()}, self.how.minimum)
         guide = rules.recommendation(score.false_positive_rate, score.recall)
         edges = self._edges(cost.shape[2])
         days = (edges[-1] - edges[0]) * WEEK / DAY if edges else 0.0
@@ -333,6 +373,8 @@ class _Tuner:
         if edges:
             judged = self._judge(cost, known, edges)
         reason = self._reason(best, judged, bool(edges), score)
+        if not all(_is_scored(some[0]) for some in offered):
+            reason = "Keep: no measurement shows what fewer of its alerts would have missed."
         is_proposed = not reason
         shown = self._candidates(totals, self._leads(ids), cost, offered[0], best if is_proposed else None)
         if is_proposed:
@@ -351,7 +393,7 @@ class _Tuner:
             judged.saved,
             judged.low,
             judged.high,
-            self.confidence,
+            self.how.confidence,
             judged.events,
             days,
             guide,
@@ -363,8 +405,8 @@ class _Tuner:
         """Weeks at which the choice is made anew, and where the last judged one ends; empty: too little history."""
         if weeks <= self._first():
             return []
-        first = max(self._first(), weeks // (self.folds + 1))
-        return sorted({round(edge) for edge in np.linspace(first, weeks, self.folds + 1)})
+        first = max(self._first(), weeks // (self.how.folds + 1))
+        return sorted({round(edge) for edge in np.linspace(first, weeks, self.how.folds + 1)})
 
     def _first(self) -> int:
         """Weeks until the first choice: what it is made on, and the horizon after that."""
@@ -388,7 +430,7 @@ class _Tuner:
             alerts = counts["alerts"][:, :, then].sum(axis=(1, 2))
             quieter |= bool(alerts[chosen] < alerts[0])
         units_ = np.concatenate(differences)
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.how.seed)
         # Each resource and week weighs by chance [2]_. A policy that says less is charged with half a reach that it may
         # miss and none of these weeks could show [3]_.
         drawn = np.zeros(DRAWS)
@@ -396,8 +438,8 @@ class _Tuner:
             some = units_[start : start + 1000]
             drawn += rng.exponential(size=(DRAWS, some.size)) @ some
         if quieter:
-            drawn -= self.costs.missed * rng.gamma(0.5, size=DRAWS)
-        low, high = np.quantile(drawn, [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+            drawn -= self.how.costs.missed * rng.gamma(0.5, size=DRAWS)
+        low, high = np.quantile(drawn, [(1 - self.how.confidence) / 2, (1 + self.how.confidence) / 2])
         return _Judged(present, chosen_cost, present - chosen_cost, float(low), float(high), events)
 
     def _reason(self, best: int, judged: _Judged, has_history: bool, score: Score) -> str:
@@ -409,9 +451,9 @@ class _Tuner:
             if not score.alerts and not score.reached:
                 return "Keep: it raised no alert, and what it warns of was never reached."
             return "Keep: no candidate would have cost less."
-        if judged.events < self.minimum:
+        if judged.events < self.how.minimum:
             return (
-                f"Keep: the cheapest candidate differed in {judged.events} events, and fewer than {self.minimum} "
+                f"Keep: the cheapest candidate differed in {judged.events} events, and fewer than {self.how.minimum} "
                 "decide nothing."
             )
         if judged.low <= 0:
@@ -442,7 +484,7 @@ class _Tuner:
                 {
                     "policy": policy,
                     "episodes": total["episodes"],
-                    **rules.rated(total, self.minimum)._asdict(),
+                    **rules.rated(total, self.how.minimum)._asdict(),
                     "escalations": total["escalations"],
                     "at_night": total["at_night"],
                     "lead_hours": float(leads["hours"][n]),

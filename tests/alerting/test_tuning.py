@@ -155,8 +155,19 @@ def test_runways_and_absences_have_candidates_too():
     silent = Policy(180, "ABSENCE", ">")
     origins = np.arange(fleet.evaluated_at[0], fleet.evaluated_at[-1], 86_400_000_000)
     fleet = replace(fleet, runways={95.0: Runway(origins, np.full((1, origins.size, 3), np.inf))})
-    found = propose(fleet, [Threshold("ahead", ahead, (0,)), Threshold("silent", silent, (0,))])
-    assert [p.proposed for p in found] == [None, None]
+    thresholds = [
+        Threshold("silent", silent, (0,)),
+        Threshold("t", PRESENT, (0,)),
+        Threshold("ahead", ahead, (0,)),
+    ]
+    found = propose(fleet, thresholds)
+    assert [p.key for p in found] == ["silent", "t", "ahead"]
+    assert [p.proposed is None for p in found] == [True, False, True]
+    assert "no measurement shows" in found[0].reason
+    assert found[1][:6] == propose(fleet, [thresholds[1]])[0][:6], "it waits for its own verdicts only"
+    assert set(propose(fleet, thresholds[:2], together=True)[0].each) == {"t"}
+    with pytest.raises(CapacityError, match="warns of anything"):
+        propose(fleet, thresholds[:1], together=True)
     assert {p.probability for p in candidates_of(ahead)} == {10, 50, 90}
     assert max(p.level for p in candidates_of(silent)) == 1440
 
@@ -189,6 +200,16 @@ def test_costs_say_what_they_are_and_refuse_nonsense():
         Costs(missed=-1)
     with pytest.raises(CapacityError, match="night_page"):
         Costs(night_page=float("nan"))
+
+
+def test_a_threshold_that_watches_nothing_is_kept():
+    fleet = fleet_of([noisy(150, 1)])
+    ahead = Policy(40, "ABSENCE", ">")  # it waits by itself for verdicts of its own
+    found = propose(
+        fleet, [Threshold("t", PRESENT, (0,)), Threshold("none", PRESENT, ()), Threshold("a", ahead, ())]
+    )
+    assert [p.proposed is None for p in found] == [False, True, True]
+    assert found[1].score.alerts == 0
 
 
 def test_what_cannot_be_tuned_is_said():
