@@ -957,7 +957,7 @@ DECLARE
     v_thresholds integer;
     v_exceeded integer;
     v_unknown integer;
-    v_opened integer;
+    v_opened integer := 0;
     v_ended integer;
     v_count integer;
     v_sent integer := 0;
@@ -1017,126 +1017,128 @@ BEGIN
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_ended := v_ended + v_count;
 
-    -- They go on
-    UPDATE capacity_alerting.episode_s e
-    SET peak = CASE WHEN p.is_upward THEN greatest(e.peak, p.measure) ELSE least(e.peak, p.measure) END,
-        reached_at = coalesce(e.reached_at, CASE WHEN p.utilization >= e.next_level THEN p_at END)
-    FROM unnest(v_pairs) p
-    JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-    WHERE e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND p.exceeded IS NOT NULL
-      AND (CASE WHEN p.is_upward THEN p.measure > e.peak ELSE p.measure < e.peak END OR (e.reached_at IS NULL AND p.utilization >= e.next_level));
-
-    -- They begin
-    WITH begun AS MATERIALIZED (
-        SELECT p.*, k.bk, capacity_ops.hash_key(k.bk) AS hk,
-               CASE WHEN p.condition = 'RUNWAY' THEN p.level
-                    WHEN p.condition = 'LEVEL' AND p.is_upward THEN CASE WHEN t.threshold_type = 'WARNING' THEN coalesce(c.critical, 100) ELSE 100 END END AS next_level
-        FROM unnest(v_pairs) p
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
-        JOIN capacity_planning.capacity_threshold_h th ON th.capacity_threshold_hk = p.capacity_threshold_hk
-        JOIN capacity_planning.resource_utilization_h rh ON rh.resource_utilization_hk = p.resource_utilization_hk
-        LEFT JOIN LATERAL (SELECT o.critical FROM capacity_ops.levels(p.tenant_hk, p.resource_type) o WHERE t.threshold_type = 'WARNING') c ON true
-        CROSS JOIN LATERAL (SELECT th.capacity_threshold_bk || '|' || rh.resource_utilization_bk || '|' || to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS bk) k
-        WHERE p.exceeded
-          AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
-                          WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-                            AND e.load_end_date IS NULL AND e.ended_at IS NULL)),
-    hub AS (
-        INSERT INTO capacity_alerting.episode_h (episode_hk, episode_bk, load_date, record_source)
-        SELECT b.hk, b.bk, v_started, 'capacity_alerting' FROM begun b ON CONFLICT DO NOTHING RETURNING episode_hk),
-    link AS (
-        INSERT INTO capacity_alerting.episode_l (link_episode_hk, episode_hk, capacity_threshold_hk, resource_utilization_hk, tenant_hk, load_date, record_source)
-        SELECT sha256(b.hk || b.capacity_threshold_hk || b.resource_utilization_hk), b.hk, b.capacity_threshold_hk, b.resource_utilization_hk, b.tenant_hk,
-               v_started, 'capacity_alerting'
-        FROM begun b JOIN hub h ON h.episode_hk = b.hk)
-    INSERT INTO capacity_alerting.episode_s (episode_hk, load_date, hash_diff, tenant_hk, resource_type, resource_name, condition, level, next_level, capacity,
-        unit, started_at, first_measured_at, peak, reached_at, record_source)
-    SELECT b.hk, v_started, sha256(convert_to(concat_ws('|', b.bk, b.level, b.next_level, b.capacity, b.measured_at), 'UTF8')), b.tenant_hk, b.resource_type,
-           b.resource_name, b.condition, b.level, b.next_level, b.capacity, b.unit, p_at, b.measured_at, b.measure,
-           CASE WHEN b.utilization >= b.next_level THEN p_at END, 'capacity_alerting'
-    FROM begun b JOIN hub h ON h.episode_hk = b.hk;
-    GET DIAGNOSTICS v_opened = ROW_COUNT;
-
-    -- Alerts are raised, or held by the first gate that is shut
-    WITH last AS MATERIALIZED (
-        SELECT l.capacity_threshold_hk, l.resource_utilization_hk, max(a.raised_at) AS raised_at, bool_or(a.resolved_at IS NULL) AS is_unresolved
-        FROM unnest(v_pairs) p
-        JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-        JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL
-        GROUP BY l.capacity_threshold_hk, l.resource_utilization_hk),
-    candidate AS MATERIALIZED (
-        SELECT e.episode_hk, e.next_level, e.held_by, p.*, t.alert_severity, t.threshold_type, t.threshold_value, t.alert_message_template,
-               CASE WHEN last.is_unresolved THEN 'ALREADY_ALERTED'
-                    WHEN t.alert_enabled IS FALSE THEN 'DISABLED'
-                    WHEN v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at) THEN 'MUTED'
-                    WHEN v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE
-                         AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at) THEN 'MAINTENANCE'
-                    WHEN t.business_hours_only AND NOT capacity_alerting.is_in_business_hours(p.tenant_hk, p_at) THEN 'OUTSIDE_BUSINESS_HOURS'
-                    WHEN t.suppression_enabled AND p_at >= last.raised_at
-                         AND p_at < last.raised_at + make_interval(mins => coalesce(t.suppression_duration_minutes, 0)) THEN 'SUPPRESSED' END AS gate
+    IF v_pairs IS NOT NULL THEN  -- most evaluations have nothing to follow
+        -- They go on
+        UPDATE capacity_alerting.episode_s e
+        SET peak = CASE WHEN p.is_upward THEN greatest(e.peak, p.measure) ELSE least(e.peak, p.measure) END,
+            reached_at = coalesce(e.reached_at, CASE WHEN p.utilization >= e.next_level THEN p_at END)
         FROM unnest(v_pairs) p
         JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-        JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
-        LEFT JOIN last ON last.capacity_threshold_hk = p.capacity_threshold_hk AND last.resource_utilization_hk = p.resource_utilization_hk
-        WHERE NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
-    held AS (
-        UPDATE capacity_alerting.episode_s e SET held_by = c.gate
-        FROM candidate c WHERE c.gate IS NOT NULL AND c.gate IS DISTINCT FROM c.held_by AND e.episode_hk = c.episode_hk AND e.load_end_date IS NULL),
-    due AS MATERIALIZED (
-        SELECT c.*, v.facts, h.episode_bk,
-               CASE c.condition WHEN 'RUNWAY' THEN p_at + make_interval(secs => 86400 * c.threshold_value::float8) ELSE p_at + v_horizon END AS horizon_until,
-               c.condition = 'ABSENCE' OR coalesce(c.utilization >= c.next_level, false) AS is_true
-        FROM candidate c
-        JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = c.capacity_threshold_hk AND t.load_end_date IS NULL
-        CROSS JOIN LATERAL (SELECT to_jsonb(t) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
-            c.utilization, c.current_value, c.capacity, c.unit, c.measured_at) AS facts) v
-        WHERE c.gate IS NULL OR p_is_rehearsal),
-    hub AS (
-        INSERT INTO capacity_alerting.alert_h (alert_hk, alert_bk, load_date, record_source)
-        SELECT d.episode_hk, d.episode_bk, v_started, 'capacity_alerting' FROM due d),
-    link AS (
-        INSERT INTO capacity_alerting.alert_l (link_alert_hk, alert_hk, episode_hk, capacity_threshold_hk, resource_utilization_hk, tenant_hk, load_date, record_source)
-        SELECT sha256(d.episode_hk || d.capacity_threshold_hk || d.resource_utilization_hk), d.episode_hk, d.episode_hk, d.capacity_threshold_hk,
-               d.resource_utilization_hk, d.tenant_hk, v_started, 'capacity_alerting' FROM due d),
-    satellite AS (
-        INSERT INTO capacity_alerting.alert_s (alert_hk, load_date, hash_diff, tenant_hk, raised_at, severity, condition, level, next_level, horizon_until,
-            value_at_raise, utilization_at_raise, message, verdict, verdict_by, verdict_at, verdict_reason, reached_at, lead_time, record_source)
-        SELECT d.episode_hk, v_started, sha256(convert_to(concat_ws('|', d.episode_bk, p_at, d.measure, d.level), 'UTF8')), d.tenant_hk, p_at,
-               coalesce(d.alert_severity, CASE WHEN d.threshold_type = 'CRITICAL' THEN 'CRITICAL' ELSE 'WARNING' END), d.condition, d.level, d.next_level,
-               d.horizon_until, d.measure, d.utilization,
-               capacity_ops.render_template(coalesce(nullif(d.alert_message_template, ''), capacity_alerting.default_template(d.condition)),
-                   d.facts || (SELECT jsonb_object_agg(u.key, coalesce(capacity_ops.render_template(u.value, d.facts), '')) FROM jsonb_each_text(v_links) u)),
-               CASE WHEN d.is_true THEN 'TRUE' ELSE 'OPEN' END, CASE WHEN d.is_true THEN 'auto' END, CASE WHEN d.is_true THEN p_at END,
-               CASE WHEN d.condition = 'ABSENCE' THEN 'the absence is the fact itself'
-                    WHEN d.is_true THEN format('%s%% of the capacity was reached already', trim_scale(d.next_level)) END,
-               CASE WHEN d.is_true THEN p_at END, CASE WHEN d.is_true THEN interval '0' END, 'capacity_alerting'
-        FROM due d
-        RETURNING alert_hk)
-    SELECT array_agg(s.alert_hk) INTO v_raised FROM satellite s;
+        WHERE e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND p.exceeded IS NOT NULL
+          AND (CASE WHEN p.is_upward THEN p.measure > e.peak ELSE p.measure < e.peak END OR (e.reached_at IS NULL AND p.utilization >= e.next_level));
 
-    -- They are raised again, to whom they are escalated, until somebody acknowledges
-    WITH escalated AS (
-        UPDATE capacity_alerting.alert_s a SET escalations = n.due
-        FROM unnest(v_pairs) p
-        JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-        JOIN capacity_alerting.alert_s c ON c.alert_hk = l.alert_hk AND c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.acknowledged_at IS NULL
-        JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
-             AND t.escalation_enabled AND t.escalation_delay_minutes > 0
-        CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60 * t.escalation_delay_minutes))::int AS due) n
-        WHERE a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND n.due > a.escalations
-          AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
-          AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
-          AND NOT (v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at))
-          AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
-        RETURNING a.alert_hk)
-    SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
+        -- They begin
+        WITH begun AS MATERIALIZED (
+            SELECT p.*, k.bk, capacity_ops.hash_key(k.bk) AS hk,
+                   CASE WHEN p.condition = 'RUNWAY' THEN p.level
+                        WHEN p.condition = 'LEVEL' AND p.is_upward THEN CASE WHEN t.threshold_type = 'WARNING' THEN coalesce(c.critical, 100) ELSE 100 END END AS next_level
+            FROM unnest(v_pairs) p
+            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+            JOIN capacity_planning.capacity_threshold_h th ON th.capacity_threshold_hk = p.capacity_threshold_hk
+            JOIN capacity_planning.resource_utilization_h rh ON rh.resource_utilization_hk = p.resource_utilization_hk
+            LEFT JOIN LATERAL (SELECT o.critical FROM capacity_ops.levels(p.tenant_hk, p.resource_type) o WHERE t.threshold_type = 'WARNING') c ON true
+            CROSS JOIN LATERAL (SELECT th.capacity_threshold_bk || '|' || rh.resource_utilization_bk || '|' || to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS bk) k
+            WHERE p.exceeded
+              AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
+                              WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+                                AND e.load_end_date IS NULL AND e.ended_at IS NULL)),
+        hub AS (
+            INSERT INTO capacity_alerting.episode_h (episode_hk, episode_bk, load_date, record_source)
+            SELECT b.hk, b.bk, v_started, 'capacity_alerting' FROM begun b ON CONFLICT DO NOTHING RETURNING episode_hk),
+        link AS (
+            INSERT INTO capacity_alerting.episode_l (link_episode_hk, episode_hk, capacity_threshold_hk, resource_utilization_hk, tenant_hk, load_date, record_source)
+            SELECT sha256(b.hk || b.capacity_threshold_hk || b.resource_utilization_hk), b.hk, b.capacity_threshold_hk, b.resource_utilization_hk, b.tenant_hk,
+                   v_started, 'capacity_alerting'
+            FROM begun b JOIN hub h ON h.episode_hk = b.hk)
+        INSERT INTO capacity_alerting.episode_s (episode_hk, load_date, hash_diff, tenant_hk, resource_type, resource_name, condition, level, next_level, capacity,
+            unit, started_at, first_measured_at, peak, reached_at, record_source)
+        SELECT b.hk, v_started, sha256(convert_to(concat_ws('|', b.bk, b.level, b.next_level, b.capacity, b.measured_at), 'UTF8')), b.tenant_hk, b.resource_type,
+               b.resource_name, b.condition, b.level, b.next_level, b.capacity, b.unit, p_at, b.measured_at, b.measure,
+               CASE WHEN b.utilization >= b.next_level THEN p_at END, 'capacity_alerting'
+        FROM begun b JOIN hub h ON h.episode_hk = b.hk;
+        GET DIAGNOSTICS v_opened = ROW_COUNT;
+
+        -- Alerts are raised, or held by the first gate that is shut
+        WITH last AS MATERIALIZED (
+            SELECT l.capacity_threshold_hk, l.resource_utilization_hk, max(a.raised_at) AS raised_at, bool_or(a.resolved_at IS NULL) AS is_unresolved
+            FROM unnest(v_pairs) p
+            JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+            JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL
+            GROUP BY l.capacity_threshold_hk, l.resource_utilization_hk),
+        candidate AS MATERIALIZED (
+            SELECT e.episode_hk, e.next_level, e.held_by, p.*, t.alert_severity, t.threshold_type, t.threshold_value, t.alert_message_template,
+                   CASE WHEN last.is_unresolved THEN 'ALREADY_ALERTED'
+                        WHEN t.alert_enabled IS FALSE THEN 'DISABLED'
+                        WHEN v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at) THEN 'MUTED'
+                        WHEN v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE
+                             AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at) THEN 'MAINTENANCE'
+                        WHEN t.business_hours_only AND NOT capacity_alerting.is_in_business_hours(p.tenant_hk, p_at) THEN 'OUTSIDE_BUSINESS_HOURS'
+                        WHEN t.suppression_enabled AND p_at >= last.raised_at
+                             AND p_at < last.raised_at + make_interval(mins => coalesce(t.suppression_duration_minutes, 0)) THEN 'SUPPRESSED' END AS gate
+            FROM unnest(v_pairs) p
+            JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+            JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
+            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+            LEFT JOIN last ON last.capacity_threshold_hk = p.capacity_threshold_hk AND last.resource_utilization_hk = p.resource_utilization_hk
+            WHERE NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
+        held AS (
+            UPDATE capacity_alerting.episode_s e SET held_by = c.gate
+            FROM candidate c WHERE c.gate IS NOT NULL AND c.gate IS DISTINCT FROM c.held_by AND e.episode_hk = c.episode_hk AND e.load_end_date IS NULL),
+        due AS MATERIALIZED (
+            SELECT c.*, v.facts, h.episode_bk,
+                   CASE c.condition WHEN 'RUNWAY' THEN p_at + make_interval(secs => 86400 * c.threshold_value::float8) ELSE p_at + v_horizon END AS horizon_until,
+                   c.condition = 'ABSENCE' OR coalesce(c.utilization >= c.next_level, false) AS is_true
+            FROM candidate c
+            JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
+            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = c.capacity_threshold_hk AND t.load_end_date IS NULL
+            CROSS JOIN LATERAL (SELECT to_jsonb(t) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
+                c.utilization, c.current_value, c.capacity, c.unit, c.measured_at) AS facts) v
+            WHERE c.gate IS NULL OR p_is_rehearsal),
+        hub AS (
+            INSERT INTO capacity_alerting.alert_h (alert_hk, alert_bk, load_date, record_source)
+            SELECT d.episode_hk, d.episode_bk, v_started, 'capacity_alerting' FROM due d),
+        link AS (
+            INSERT INTO capacity_alerting.alert_l (link_alert_hk, alert_hk, episode_hk, capacity_threshold_hk, resource_utilization_hk, tenant_hk, load_date, record_source)
+            SELECT sha256(d.episode_hk || d.capacity_threshold_hk || d.resource_utilization_hk), d.episode_hk, d.episode_hk, d.capacity_threshold_hk,
+                   d.resource_utilization_hk, d.tenant_hk, v_started, 'capacity_alerting' FROM due d),
+        satellite AS (
+            INSERT INTO capacity_alerting.alert_s (alert_hk, load_date, hash_diff, tenant_hk, raised_at, severity, condition, level, next_level, horizon_until,
+                value_at_raise, utilization_at_raise, message, verdict, verdict_by, verdict_at, verdict_reason, reached_at, lead_time, record_source)
+            SELECT d.episode_hk, v_started, sha256(convert_to(concat_ws('|', d.episode_bk, p_at, d.measure, d.level), 'UTF8')), d.tenant_hk, p_at,
+                   coalesce(d.alert_severity, CASE WHEN d.threshold_type = 'CRITICAL' THEN 'CRITICAL' ELSE 'WARNING' END), d.condition, d.level, d.next_level,
+                   d.horizon_until, d.measure, d.utilization,
+                   capacity_ops.render_template(coalesce(nullif(d.alert_message_template, ''), capacity_alerting.default_template(d.condition)),
+                       d.facts || (SELECT jsonb_object_agg(u.key, coalesce(capacity_ops.render_template(u.value, d.facts), '')) FROM jsonb_each_text(v_links) u)),
+                   CASE WHEN d.is_true THEN 'TRUE' ELSE 'OPEN' END, CASE WHEN d.is_true THEN 'auto' END, CASE WHEN d.is_true THEN p_at END,
+                   CASE WHEN d.condition = 'ABSENCE' THEN 'the absence is the fact itself'
+                        WHEN d.is_true THEN format('%s%% of the capacity was reached already', trim_scale(d.next_level)) END,
+                   CASE WHEN d.is_true THEN p_at END, CASE WHEN d.is_true THEN interval '0' END, 'capacity_alerting'
+            FROM due d
+            RETURNING alert_hk)
+        SELECT array_agg(s.alert_hk) INTO v_raised FROM satellite s;
+
+        -- They are raised again, to whom they are escalated, until somebody acknowledges
+        WITH escalated AS (
+            UPDATE capacity_alerting.alert_s a SET escalations = n.due
+            FROM unnest(v_pairs) p
+            JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+            JOIN capacity_alerting.alert_s c ON c.alert_hk = l.alert_hk AND c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.acknowledged_at IS NULL
+            JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
+            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+                 AND t.escalation_enabled AND t.escalation_delay_minutes > 0
+            CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60 * t.escalation_delay_minutes))::int AS due) n
+            WHERE a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND n.due > a.escalations
+              AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
+              AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
+              AND NOT (v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at))
+              AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
+            RETURNING a.alert_hk)
+        SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
+    END IF;
 
     -- They are over
     WITH resolved AS (
-        UPDATE capacity_alerting.alert_s a SET resolved_at = p_at, resolved_by = 'auto'
+        UPDATE capacity_alerting.alert_s a SET resolved_at = greatest(p_at, a.raised_at), resolved_by = 'auto'  -- also by a clock that was set back
         FROM capacity_alerting.alert_l l
         JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NOT NULL
         LEFT JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL

@@ -579,7 +579,10 @@ def test_counters_count_alerts_of_a_day_a_week_and_a_month(stage):
 
 def test_a_threshold_that_was_evaluated_counts_zero_and_one_that_was_not_counts_nothing(stage):
     quiet = stage.threshold(name="quiet")
-    counted = "SELECT trigger_count_24h FROM capacity_planning.capacity_threshold_s WHERE capacity_threshold_hk = %s"
+    counted = (
+        "SELECT trigger_count_24h FROM capacity_planning.capacity_threshold_s "
+        "WHERE capacity_threshold_hk = %s AND load_end_date IS NULL"
+    )
     assert stage.value(counted, quiet) is None
     stage.evaluate(0)
     assert stage.value(counted, quiet) == 0
