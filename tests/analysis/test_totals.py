@@ -123,11 +123,12 @@ def test_tenants_that_are_more_than_the_system_are_left_as_they_are(server18, ma
         own.drop()
 
 
-def test_neither_chunks_nor_workers_change_it(platform, close):
+def test_neither_chunks_nor_workers_change_it(platform, close, dask_cluster):
     whole = analysed(platform)
     assert close(analysed(platform, size=6), whole)
-    with workers(2) as over:
-        assert close(analysed(platform, size=9, over=over), whole)
+    for made in (workers(2), dask_cluster(2)):
+        with made as over:
+            assert close(analysed(platform, size=9, over=over), whole)
 
 
 def test_killed_and_resumed_the_sums_are_the_same(server18, many, close):
