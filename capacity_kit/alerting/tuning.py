@@ -10,7 +10,8 @@ References
 ----------
 .. [1] López de Prado (2018), Advances in Financial Machine Learning, chapter 7: purging and embargo.
 .. [2] Rubin (1981), The Bayesian bootstrap, Annals of Statistics 9.
-.. [3] Jeffreys' prior of a Poisson mean: Gelman et al. (2013), Bayesian Data Analysis, section 2.8.
+.. [3] Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1.
+.. [4] Jeffreys' prior of a Poisson mean: Gelman et al. (2013), Bayesian Data Analysis, section 2.8.
 """
 
 from __future__ import annotations
@@ -415,29 +416,24 @@ class _Tuner:
     def _judge(self, cost: Floats, counts: Mapping[str, Floats], edges: list[int]) -> _Judged:
         """What choices made before would have cost afterwards, beside the present policy."""
         embargo = math.ceil(self.horizon / WEEK)
-        differences, present, chosen_cost, events = [np.zeros(0)], 0.0, 0.0, 0
+        differences: list[Floats] = []
+        present, chosen_cost, events = 0.0, 0.0, 0
         quieter = False
         for start, end in pairwise(edges):
             chosen = _cheapest(cost[..., : start - embargo])
             then = slice(start, end)
             present += float(cost[0, :, then].sum())
             chosen_cost += float(cost[chosen, :, then].sum())
-            difference = (cost[0, :, then] - cost[chosen, :, then]).ravel()
-            differences.append(difference[difference != 0])
+            differences.append(cost[0, :, then] - cost[chosen, :, then])
             missed = counts["reached"] - counts["announced"]
             for counted in (missed, counts["false"], counts["at_night"]):
                 events += int(np.abs(counted[0, :, then] - counted[chosen, :, then]).sum())
             alerts = counts["alerts"][:, :, then].sum(axis=(1, 2))
             quieter |= bool(alerts[chosen] < alerts[0])
-        units_ = np.concatenate(differences)
         rng = np.random.default_rng(self.how.seed)
-        # Each resource and week weighs by chance [2]_. A policy that says less is charged with half a reach that it may
-        # miss and none of these weeks could show [3]_.
-        drawn = np.zeros(DRAWS)
-        for start in range(0, units_.size, 1000):
-            some = units_[start : start + 1000]
-            drawn += rng.exponential(size=(DRAWS, some.size)) @ some
+        drawn = _drawn(np.concatenate(differences, axis=1), rng)
         if quieter:
+            # It is charged with half a reach that it may miss and none of these weeks could show [4]_.
             drawn -= self.how.costs.missed * rng.gamma(0.5, size=DRAWS)
         low, high = np.quantile(drawn, [(1 - self.how.confidence) / 2, (1 + self.how.confidence) / 2])
         return _Judged(present, chosen_cost, present - chosen_cost, float(low), float(high), events)
@@ -505,6 +501,28 @@ class _Judged(NamedTuple):
     low: float
     high: float
     events: int
+
+
+def _drawn(saved: Floats, rng: np.random.Generator) -> Floats:
+    """What might have been saved as well: resources and weeks weigh by chance [2]_, each for itself [3]_.
+
+    What many resources have in common in a week, such as a storm, so counts as one event and not as many. The weights
+    of weeks are not brought to a sum of one: a single event is as uncertain as a count of one is.
+
+    Parameters
+    ----------
+    saved : ndarray, shape (units, weeks)
+        A unit is a resource under a threshold.
+    """
+    pairs, weeks = saved.shape
+    total, sums = np.zeros(DRAWS), np.zeros((DRAWS, weeks))
+    for start in range(0, pairs, 1000):
+        weight = rng.exponential(size=(DRAWS, min(1000, pairs - start)))
+        total += weight.sum(axis=1)
+        sums += weight @ saved[start : start + 1000]
+    if pairs:
+        sums *= (pairs / total)[:, None]
+    return np.asarray((sums * rng.exponential(size=(DRAWS, weeks))).sum(axis=1))
 
 
 def _cheapest(cost: Floats) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from capacity_kit.alerting.policy import Policy
 from capacity_kit.alerting.replay import Fleet, Runway
-from capacity_kit.alerting.tuning import Costs, Threshold, candidates_of, changes, propose
+from capacity_kit.alerting.tuning import Costs, Threshold, _drawn, candidates_of, changes, propose
 from capacity_kit.errors import CapacityError
 
 START = pd.Timestamp("2026-01-05", tz="UTC")
@@ -200,6 +200,24 @@ def test_costs_say_what_they_are_and_refuse_nonsense():
         Costs(missed=-1)
     with pytest.raises(CapacityError, match="night_page"):
         Costs(night_page=float("nan"))
+
+
+def test_a_storm_is_no_more_certain_than_one_event():
+    """The interval of what one week saved is as wide for a hundred resources as for one: it happened once."""
+    rng = np.random.default_rng(0)
+    one, hundred = np.zeros((1, 4)), np.zeros((100, 4))
+    one[0, 1], hundred[:, 1] = 100, 1
+    apart = rng.permutation(np.repeat(np.arange(4), 25))
+    spread = np.zeros((100, 4))
+    spread[np.arange(100), apart] = 1
+    widths = [
+        np.ptp(np.quantile(_drawn(saved, np.random.default_rng(1)), [0.05, 0.95]))
+        for saved in (one, hundred, spread)
+    ]
+    assert widths[0] == pytest.approx(100 * np.log(0.95 / 0.05), rel=0.1)
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert widths[2] < widths[0] * 0.7
+    assert _drawn(spread, np.random.default_rng(1)).mean() == pytest.approx(100, rel=0.05)
 
 
 def test_a_threshold_that_watches_nothing_is_kept():
