@@ -85,10 +85,16 @@ def listed(
     """List the alerts that are open, the gravest first; each has a short id to type."""
     with opened_vault(dsn) as opened:
         begin = datetime.now(UTC) - since if since else None
-        found = alerts.listed(opened, tenant, resolved_too=everything or since is not None, since=begin)
+        found = alerts.listed(
+            opened,
+            tenant,
+            resolved_too=everything or since is not None,
+            since=begin,
+            most=None if as_json else SHOWN,
+        )
         last = alerts.evaluated(opened)
     if as_json:
-        console.as_json(found)
+        console.as_json(found.drop(columns=["in_all", "in_all_open"]))
         return
     if not last["evaluation_id"]:
         raise CapacityError("Nothing was evaluated yet, so there are no alerts", "Run: capacity evaluate")
@@ -108,12 +114,13 @@ def listed(
                     units.at(row.raised_at, _zone()),
                     _who(row),
                 )
-                for row in console.rows(found.head(SHOWN))
+                for row in console.rows(found)
             ],
         )
-        if len(found) > SHOWN:
-            console.out.print(f"and {len(found) - SHOWN:,} more: --json has them all.")
-        still = int(found["status"].eq("OPEN").sum())
+        more = int(found["in_all"].iloc[0]) - len(found)
+        if more:
+            console.out.print(f"and {more:,} more: --json has them all.")
+        still = int(found["in_all_open"].iloc[0])
         if still:
             console.out.print(f"{still:,} open: capacity alerts ack ID says that you are at it.")
     if last["now"] - last["evaluated_at"] > pd.Timedelta(seconds=3 * last["interval_seconds"]):

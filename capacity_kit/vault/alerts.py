@@ -20,7 +20,12 @@ _VERDICTS: Final = {"true": "TRUE", "false-positive": "FALSE"}
 
 
 def listed(
-    vault: Vault, tenant: str = ALL, *, resolved_too: bool = False, since: datetime | None = None
+    vault: Vault,
+    tenant: str = ALL,
+    *,
+    resolved_too: bool = False,
+    since: datetime | None = None,
+    most: int | None = None,
 ) -> pd.DataFrame:
     """Return the alerts, what is open first and the gravest first.
 
@@ -34,11 +39,14 @@ def listed(
         Also those that are resolved.
     since
         Of the resolved ones only those raised since then.
+    most
+        How many at most; None: all.
 
     Returns
     -------
     DataFrame
-        A row an alert; see ``sql/queries/alert_list.sql``. ``id`` is the shortest that `find` takes for it.
+        A row an alert; see ``sql/queries/alert_list.sql``. ``id`` is the shortest that `find` takes for it;
+        ``in_all`` and ``in_all_open`` count them all.
     """
     return vault.read(
         "alert_list",
@@ -46,6 +54,7 @@ def listed(
         system_only=tenant == SYSTEM,
         resolved_too=resolved_too,
         since=since,
+        most=most,
     )
 
 

@@ -11,6 +11,6 @@ CROSS JOIN LATERAL (  -- the shortest beginning of its key, of four characters o
     SELECT left(encode(a.alert_hk, 'hex'), greatest(4, 1 + max(same.length))::integer) AS id
     FROM (VALUES ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk < a.alert_hk ORDER BY b.alert_hk DESC LIMIT 1)),
                  ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk > a.alert_hk ORDER BY b.alert_hk LIMIT 1))) AS next (hk)
-    CROSS JOIN LATERAL (SELECT count(*) AS length FROM generate_series(1, 64) n
+    CROSS JOIN LATERAL (SELECT count(*) AS length FROM generate_series(1, 16) n
                         WHERE left(encode(next.hk, 'hex'), n) = left(encode(a.alert_hk, 'hex'), n)) same) short
 WHERE a.alert_hk = decode(:alert, 'hex');
