@@ -14,7 +14,7 @@ OWN := env -u CAPACITY_DSN -u PGSERVICE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGD
 # Jupyter wants to be told that running as root is meant.
 ROOT_MAY := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help venv demo test test-spark faults-outbox lab lint format bench notebooks lock clean
+.PHONY: help venv demo test test-spark faults-outbox lab lint format bench bench-reports notebooks lock clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ format: venv  ## let ruff put the code in order
 
 bench: venv  ## measure the engine beside others, imports, analyses, the map; write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py --write benchmarks/results.md
+
+bench-reports: venv  ## twelve reports by run-due beside a plain loop of papermill and nbconvert; prints their ratio
+	$(BIN)/python benchmarks/report_fanout.py
 
 notebooks: venv  ## execute the notebooks on a fresh seeded database and keep their outputs
 	@export $(SEEDED); capacity="$(OWN) $(CAPACITY)"; set -e; \

@@ -270,10 +270,10 @@ def test_when_a_level_was_crossed(station):
         "capacity_ops.hash_key('a'), 'STORAGE', 'disk', 100, 'bytes', '2026-01-01')"
     )
     station.database.run(
-        "SELECT capacity_planning.create_capacity_threshold(capacity_ops.hash_key('a'), 'STORAGE', 'WARNING', 80)"
+        "SELECT capacity_planning.create_capacity_threshold(capacity_ops.hash_key('a'), 'full', 'STORAGE', 80)"
     )
     told = []
-    for week, used in enumerate([50, 60, 85, 86, 70]):
+    for week, used in enumerate([50, 60, 85, 86, 70], -8):
         measure(station, MONDAY + week * WEEK - timedelta(minutes=5), used)
         told += [m.told for m in station.call(MONDAY + week * WEEK)]
     assert told == [1, 0, 1, 0, 1], "the first, up through it, and down again"

@@ -1,0 +1,224 @@
+"""Entries of the host's schedulers: the guide's own by default, put in and taken out without touching anything else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import skip_or_fail
+
+from capacity_kit import cli
+from capacity_kit.errors import CapacityError
+from capacity_kit.reporting import schedule, timers
+
+GUIDE = """
+# Run capacity analysis every 15 minutes
+*/15 * * * * psql -h localhost -U postgres -d one_vault -c "SELECT capacity_planning.scheduled_capacity_analysis();" \
+>> /var/log/capacity_analysis.log 2>&1
+""".strip()
+
+
+def made(target, call=(), install=None):
+    found = schedule.load()
+    if install:
+        found = found.model_copy(update={"install": schedule.Install.model_validate(install)})
+    return timers.entries(found, target, list(call))
+
+
+def one(cron, **more):
+    return {
+        "timers": [{"name": "it", "cron": cron, "comment": "It", "command": ["capacity", "run-due"], **more}]
+    }
+
+
+def test_the_guides_two_cron_lines_are_what_the_defaults_give(shared):
+    guide = (shared / "contract" / "deployment_guide.md").read_text().splitlines()
+    begin = guide.index("# Run capacity analysis every 15 minutes")
+    theirs = [line for line in guide[begin : begin + 5] if line and not line.startswith("```")]
+    lines = made("cron")["crontab"].splitlines()
+    assert lines[0] == timers.BEGIN
+    assert lines[1:5] == theirs
+    assert lines[-1] == timers.END
+    assert len(lines) == 8, "and the reports'"
+
+
+def test_the_guides_batch_file_is_what_the_defaults_give(shared):
+    guide = (shared / "contract" / "deployment_guide.md").read_text()
+    theirs = guide.split("# Create batch file: capacity_analysis.bat\n", 1)[1].split("\n\n", 1)[0]
+    files = made("windows")
+    assert files["capacity_analysis.bat"].replace("\r\n", "\n") == theirs + "\n"
+    assert all(text.count("\n") == text.count("\r\n") for text in files.values())
+    assert "/SC MINUTE /MO 15 " in files["install_tasks.bat"].splitlines()[1]
+    assert "/SC DAILY /ST 02:00 " in files["install_tasks.bat"].splitlines()[2]
+
+
+def test_run_due_is_called_by_its_whole_path_on_the_installed_database():
+    line = made("cron", ["--site", "/srv/my site"])["crontab"].splitlines()[6]
+    program = line.split()[5]
+    assert Path(program).is_absolute()
+    assert " run-due --dsn 'host=localhost user=postgres dbname=one_vault' --site '/srv/my site' >> " in line
+    other = made("cron", ["--dsn", "service=mine"])["crontab"].splitlines()[6]
+    assert "run-due --dsn service=mine >> " in other
+
+
+def test_what_a_scheduler_would_expand_is_escaped():
+    install = one("0 5 * * *", command=["echo", "50%", "$HOME", "a b"])
+    assert r"0 5 * * * echo 50\% '$HOME' 'a b' >>" in made("cron", install=install)["crontab"]
+    assert (
+        'ExecStart=/usr/bin/env echo 50%% $$HOME "a b"'
+        in made("systemd", install=install)["capacity-it.service"]
+    )
+    assert 'echo 50%% $HOME "a b" >>' in made("windows", install=install)["it.bat"]
+
+
+@pytest.mark.parametrize(
+    ("line", "events"),
+    [
+        ("*/15 * * * *", ["*-*-* *:00,15,30,45:00"]),
+        ("0 2 * * *", ["*-*-* 02:00:00"]),
+        ("30 6 * * 1-5", ["Mon,Tue,Wed,Thu,Fri *-*-* 06:30:00"]),
+        ("0 7 1 */3 *", ["*-01,04,07,10-01 07:00:00"]),
+        ("0 0 13 * 5", ["Fri *-*-* 00:00:00", "*-*-13 00:00:00"]),
+        ("0 0 * * 7", ["Sun *-*-* 00:00:00"]),
+    ],
+)
+def test_a_cron_line_as_systemd_has_it(line, events):
+    assert timers.on_calendar(line) == events
+
+
+@pytest.mark.parametrize("line", ["*/15 * * * *", "0 2 * * *", "30 6 * * 1-5", "0 0 13 * 5", "0 7 1 */3 *"])
+def test_systemd_reads_the_same_times(line):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not on this host")
+    now = datetime(2026, 3, 5, 12, 1, tzinfo=UTC)
+    theirs = set()
+    for event in timers.on_calendar(line):
+        done = subprocess.run(
+            ["systemd-analyze", "calendar", "--iterations=6", f"--base-time={now:%Y-%m-%d %H:%M:%S} UTC", event],
+            capture_output=True, text=True, check=True, env={**os.environ, "TZ": "UTC"},
+        )  # fmt: skip
+        theirs |= {
+            datetime.strptime(row.split(": ", 1)[1].strip(), "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+            for row in done.stdout.splitlines()
+            if row.strip().startswith(("Next elapse:", "Iteration #", "Iter. #"))
+        }
+    ours, at = [], now
+    for _ in range(6):
+        at = schedule.next_time(line, "UTC", at)
+        ours.append(at)
+    assert ours == sorted(theirs)[:6]
+
+
+@pytest.mark.parametrize("line", ["0 0 L * *", "0 0 * * 5#2", "0 0 * * 5L"])
+def test_days_that_systemd_cannot_express_are_refused(line):
+    with pytest.raises(CapacityError, match="systemd cannot express"):
+        timers.on_calendar(line)
+
+
+@pytest.mark.parametrize("line", ["7,13 * * * *", "0 0 13 * 5", "0 7 1 */3 *", "0 1,2 * * *"])
+def test_what_the_task_scheduler_cannot_express_is_refused(line):
+    with pytest.raises(CapacityError, match="Task Scheduler"):
+        made("windows", install=one(line))
+
+
+def test_kubernetes_runs_one_at_a_time_with_its_secrets_in_a_secret():
+    jobs = list(yaml.safe_load_all(made("kubernetes")["capacity-cronjobs.yaml"]))
+    assert [job["metadata"]["name"] for job in jobs] == [
+        "capacity-analysis",
+        "capacity-comprehensive-analysis",
+        "capacity-reports",
+    ]
+    for job in jobs:
+        spec = job["spec"]
+        pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+        assert (job["apiVersion"], job["kind"], spec["concurrencyPolicy"], spec["timeZone"]) == (
+            "batch/v1", "CronJob", "Forbid", "Etc/UTC"
+        )  # fmt: skip
+        assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "capacity"}}]
+    assert [job["spec"]["schedule"] for job in jobs] == ["*/15 * * * *", "0 2 * * *", "*/5 * * * *"]
+
+
+@pytest.mark.parametrize("target", ["systemd", "windows", "kubernetes"])
+def test_files_are_written_and_taken_out_again(target, tmp_path, capsys):
+    (tmp_path / "mine").write_text("kept")
+    assert cli.main(["schedule", "install", "--target", target, "--into", str(tmp_path)]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"mine", *made(target)}
+    assert "Now run: " in capsys.readouterr().out
+    assert cli.main(["schedule", "uninstall", "--target", target, "--into", str(tmp_path)]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_password_is_not_written_into_an_entry(capsys):
+    for dsn in ("host=h password=secret1", "postgresql://me:secret1@h/d"):
+        assert cli.main(["schedule", "install", "--target", "cron", "--print", "--dsn", dsn]) == 1
+    said = capsys.readouterr()
+    assert "secret1" not in said.out + said.err
+    assert (
+        cli.main(["schedule", "install", "--target", "cron", "--print", "--dsn", "postgresql://me@h/d"]) == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("0 1 * * * mine\n", "0 1 * * * mine\n"),
+        ("0 1 * * * mine", "0 1 * * * mine\n"),
+        (f"a\n{timers.BEGIN}\nold\n{timers.END}\nb\n", "a\nb\n"),
+    ],
+)
+def test_only_what_stands_between_the_markers_is_ours(before, after):
+    assert timers._without(before) == after
+
+
+@pytest.mark.parametrize(
+    "broken", [f"{timers.BEGIN}\n", f"{timers.END}\n", f"{timers.END}\n{timers.BEGIN}\n"]
+)
+def test_half_a_block_is_left_to_its_owner(broken):
+    with pytest.raises(CapacityError, match="by hand"):
+        timers._without(broken)
+
+
+@pytest.fixture
+def crontab(monkeypatch):
+    """Debian's crontab, with this account's own put back afterwards."""
+    program = shutil.which("crontab")
+    if program is None:
+        skip_or_fail("crontab", "install it: apt-get install cron")
+    kept = subprocess.run([program, "-l"], capture_output=True, text=True, check=False)
+
+    def listed():
+        return subprocess.run([program, "-l"], capture_output=True, text=True, check=False).stdout
+
+    def put(text):
+        subprocess.run([program, "-"] if text else [program, "-r"], input=text, text=True, check=False,
+                       stderr=subprocess.DEVNULL)  # fmt: skip
+
+    put("")
+    listed.put = put
+    yield listed
+    put(kept.stdout if kept.returncode == 0 else "")
+
+
+def test_debians_cron_takes_the_entries_and_gives_them_back(crontab, capsys):
+    mine = "MAILTO=me\n0 1 * * * /usr/bin/mine  # keep\n"
+    crontab.put(mine)
+    for _ in range(2):
+        assert cli.main(["schedule", "install", "--target", "cron"]) == 0
+    found = crontab()
+    assert found.startswith(mine)
+    assert found.count(timers.BEGIN) == 1
+    assert GUIDE in found
+    assert cli.main(["schedule", "uninstall", "--target", "cron"]) == 0
+    assert crontab() == mine
+    crontab.put("")
+    assert cli.main(["schedule", "install", "--target", "cron"]) == 0
+    assert cli.main(["schedule", "uninstall", "--target", "cron"]) == 0
+    assert crontab() == ""
+    assert cli.main(["schedule", "uninstall", "--target", "cron"]) == 0
+    assert "no entries" in capsys.readouterr().out
