@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from capacity_kit import plots
 from capacity_kit.alerting.policy import Policy, rated
 from capacity_kit.alerting.tuning import Costs, Proposal
 from capacity_kit.reporting import findings, tuning
@@ -206,3 +207,44 @@ def test_of_two_changes_that_contradict_each_other_the_larger_saving_stays():
 )
 def test_changes_are_said_in_words(changes, said):
     assert tuning.told(changes) == said
+
+
+def test_precision_is_drawn_against_recall_with_the_present_policy_marked():
+    candidates = pd.DataFrame(
+        {
+            "precision": [70.0, 90.0, np.nan],
+            "recall": [50.0, 40.0, 30.0],
+            "alerts": [10, 7, 1],
+        }
+    )
+    plot = plots.tradeoff(candidates, present=0, proposed=1, name="disk\nwarning")
+    assert plot.alt == (
+        "disk warning: 2 candidate policies by precision and recall. Now: precision 70.0 %, recall 50.0 %, 10 alerts; "
+        "proposed: precision 90.0 %, recall 40.0 %, 7 alerts. 1 more have too few cases for both rates."
+    )
+    assert {text.get_text() for text in plot.ax.texts} == {"now", "proposed"}
+    kept = plots.tradeoff(candidates, present=2, proposed=None, name="x")
+    assert "Now: too few cases." in kept.alt
+    assert plots.tradeoff(candidates[2:], present=0, proposed=None, name="x").alt.startswith(
+        "x: too few cases"
+    )
+
+
+def test_what_was_held_back_or_cannot_be_decided_is_drawn_apart():
+    at = pd.date_range("2026-01-01", periods=10, tz="UTC")
+    measured = pd.DataFrame({"measured_at": at, "utilization": np.linspace(70, 90, 10)})
+    episodes = pd.DataFrame(
+        {
+            "start": at[[1, 4, 7]],
+            "end": [at[2], at[5], pd.NaT],
+            "raised_at": [at[1], pd.NaT, at[8]],
+            "outcome": ["CENSORED", None, "OPEN"],
+        }
+    )
+    plot = plots.threshold_history(measured, episodes, level=80, name="disk")
+    assert (
+        "2 alerts: 0 followed by what they warned of, 0 not, 1 still undecided, 1 never to be decided"
+        in plot.alt
+    )
+    assert plot.alt.endswith("1 more episode held back.")
+    assert "▼ 1 undecidable" in {text.get_text() for text in plot.ax.texts}
