@@ -1013,7 +1013,8 @@ BEGIN
       AND NOT EXISTS (
           SELECT FROM capacity_planning.capacity_threshold_s t
           WHERE t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE
-            AND (t.resource_type = e.resource_type OR t.resource_type = 'ALL') AND capacity_ops.is_watched(t.tenant_hk));
+            AND (t.resource_type = e.resource_type OR t.resource_type = 'ALL')
+            AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active)));
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_ended := v_ended + v_count;
 
