@@ -345,6 +345,13 @@ def test_the_horizon_and_the_lead_are_closed_at_their_ends():
     assert judged(85, 85, 85, 95) == (["TRUE"], [1, 0]), "a quarter of an hour too late to be announced"
 
 
+def test_a_resource_is_not_compared_with_the_one_before_it():
+    both = pd.concat([quarters(90, 90, name="a"), quarters(10, 10, 20, name="b", capacity=200)])
+    assert not Fleet.of(both, accumulating={"a", "b"}).intervened.any()
+    cut = pd.concat([quarters(90, 80, name="a"), quarters(10, 9, name="b")])
+    assert Fleet.of(cut, accumulating={"b"}).intervened.tolist() == [False, False, False, True]
+
+
 def test_a_measurement_is_stale_only_after_its_time():
     for at, episodes in (("09:00", 1), ("09:01", 0)):
         fleet = Fleet.of(quarters(85), pd.DatetimeIndex([f"2026-06-01 {at}"], tz="UTC"), stale_minutes=60)
