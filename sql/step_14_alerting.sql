@@ -839,6 +839,7 @@ BEGIN
                    g.lines,
                    CASE WHEN g.n > 10 THEN format('and %s more', to_char(g.n - 10, 'FM999,999,999')) END,
                    CASE WHEN c.auto_resolution_action <> '' THEN 'What is to be done: ' || c.auto_resolution_action END,
+                   'Acknowledge: capacity alerts ack ' || left(encode(c.alert_hk, 'hex'), 8),
                    'Runbook: ' || nullif(capacity_ops.render_template(v_runbook, v.named), ''),
                    'Report: ' || nullif(capacity_ops.render_template(v_report, v.named), '')) AS body
         FROM grouped g
@@ -882,6 +883,8 @@ COMMENT ON FUNCTION capacity_alerting.notify_of(text, bytea[], bytea, timestampt
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of_end(p_alerts bytea[], p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_runbook text := (SELECT s.value FROM capacity_alerting.text_setting s WHERE s.name = 'runbook_url');
+    v_report text := (SELECT s.value FROM capacity_alerting.text_setting s WHERE s.name = 'report_url');
     v_sent integer;
 BEGIN
     IF p_at < clock_timestamp() - make_interval(secs => 3600 * capacity_ops.setting('notify_within_hours')::float8) THEN
@@ -916,6 +919,14 @@ BEGIN
               CROSS JOIN LATERAL (SELECT CASE WHEN t.tenant_hk IS NULL THEN 'the system'
                                               ELSE coalesce((SELECT w.tenant_name FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk), 'a tenant that is gone') END AS owner) o) x
         GROUP BY x.dedup_key),
+    cause AS MATERIALIZED (
+        SELECT DISTINCT ON (t.dedup_key) t.dedup_key,
+               to_jsonb(s) || jsonb_build_object('resource_type', t.resource_type, 'resource_name', t.resource_name,
+                                                 'tenant_id', capacity_ops.tenant_key(t.tenant_hk)) AS named
+        FROM told t
+        JOIN capacity_alerting.alert_l l ON l.alert_hk = t.alert_hk
+        LEFT JOIN capacity_planning.capacity_threshold_s s ON s.capacity_threshold_hk = l.capacity_threshold_hk AND s.load_end_date IS NULL
+        ORDER BY t.dedup_key, t.is_cause DESC, t.raised_at, t.resource_type, t.resource_name, t.alert_hk),
     written AS MATERIALIZED (
         SELECT r.*, left(encode(sha256(convert_to(concat_ws('|', r.dedup_key, 'RESOLUTION', r.channel, coalesce(r.contact, ''), 1), 'UTF8')), 'hex'), 32) AS key
         FROM (SELECT DISTINCT t.dedup_key, t.channel, t.contact FROM told t JOIN over o ON o.dedup_key = t.dedup_key) r),
@@ -923,9 +934,11 @@ BEGIN
         SELECT w.dedup_key, capacity_alerting.enqueue_notification(w.key, 'RESOLUTION', w.channel, w.contact, l.severity,
                    format('Resolved: %s%s', l.what, CASE WHEN o.n > 1 THEN format(' and %s more', to_char(o.n - 1, 'FM999,999,999')) END),
                    concat_ws(E'\n', CASE WHEN o.n > 1 THEN format('All %s alerts are over.', to_char(o.n, 'FM999,999,999')) END, l.lines,
-                             CASE WHEN o.n > 10 THEN format('and %s more', to_char(o.n - 10, 'FM999,999,999')) END, 'key: ' || w.key),
+                             CASE WHEN o.n > 10 THEN format('and %s more', to_char(o.n - 10, 'FM999,999,999')) END,
+                             'Runbook: ' || nullif(capacity_ops.render_template(v_runbook, c.named), ''),
+                             'Report: ' || nullif(capacity_ops.render_template(v_report, c.named), ''), 'key: ' || w.key),
                    w.dedup_key, p_at) AS notification_hk
-        FROM written w JOIN over o ON o.dedup_key = w.dedup_key JOIN line l ON l.dedup_key = w.dedup_key),
+        FROM written w JOIN over o ON o.dedup_key = w.dedup_key JOIN line l ON l.dedup_key = w.dedup_key JOIN cause c ON c.dedup_key = w.dedup_key),
     linked AS (
         INSERT INTO capacity_alerting.notification_alert_l (link_notification_alert_hk, notification_hk, alert_hk, is_cause, load_date, record_source)
         SELECT capacity_ops.hash_key(encode(x.notification_hk, 'hex') || '|' || encode(x.alert_hk, 'hex')), x.notification_hk, x.alert_hk, false,

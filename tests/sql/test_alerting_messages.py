@@ -139,10 +139,16 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
         alert_message_template="{resource_name} of {tenant_id}: {current_usage}% "
         "({current_value} of {capacity} {unit}), {runbook_url}",
     )
-    stage.play((0, 95.25))
+    stage.play((0, 95.25), (15, 50))
+    answer = f"Acknowledge: capacity alerts ack {stage.alerts()[0]['alert_hk'].hex()[:8]}"
     assert body(stage)[:-1] == [
         "disk of SYSTEM: 95.3% (95.25 of 100 bytes), https://wiki.example/STORAGE",
         "What is to be done: rotate the logs",
+        answer,
+        "Runbook: https://wiki.example/STORAGE",
+        "Report: https://reports.example",
+    ]
+    assert body(stage, "RESOLUTION")[1:-1] == [
         "Runbook: https://wiki.example/STORAGE",
         "Report: https://reports.example",
     ]
@@ -151,7 +157,7 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
 def test_links_that_are_not_set_are_left_out(stage):
     stage.threshold(alert_message_template=None)
     stage.play((0, 95))
-    assert len(body(stage)) == 2, "the message and the key"
+    assert len(body(stage)) == 3, "the message, how to answer it, and the key"
     assert body(stage)[0] == "CRITICAL: STORAGE disk is at 95.0% of its capacity, past the level of 90%."
 
 
@@ -230,7 +236,7 @@ def test_a_full_disk_under_a_thousand_tenants_is_one_page_and_one_resolution(sta
     lines = page["body"].splitlines()
     assert lines[0] == "1,001 alerts of 1,000 tenants. The shared resource stands first."
     assert lines[1] == "CRITICAL: DISK /data is at 92.0% of its capacity, past the level of 90%."
-    assert lines[11:] == ["and 991 more", f"key: {page['key']}"]
+    assert [lines[11], lines[13]] == ["and 991 more", f"key: {page['key']}"]
     assert all(line.startswith("t") for line in lines[2:11]), "a tenant's line names it"
     stage.measure(15, 50, kind="DISK", name="/data")
     fill(stage, 15, 97)
