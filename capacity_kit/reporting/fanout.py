@@ -63,6 +63,9 @@ _SHOWN: Final = 32 << 20
 _FILE: Final = 1 << 30
 """Bytes of the largest file that a notebook may write."""
 
+_OPEN: Final = 1024
+"""Files that a notebook may have open."""
+
 _NEEDED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV",
     "PYTHONPATH", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "CAPACITY_DSN", "CAPACITY_HOME", "CAPACITY_AS_OF",
@@ -416,7 +419,12 @@ def _live(
         os.environ.update(environment)
         os.chdir(scratch)
         said = _redirect(scratch / ".said")
-        for what, limit in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, _FILE)):
+        limits = (
+            (resource.RLIMIT_DATA, memory),
+            (resource.RLIMIT_FSIZE, _FILE),
+            (resource.RLIMIT_NOFILE, _OPEN),
+        )
+        for what, limit in limits:
             _, hard = resource.getrlimit(what)
             allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             resource.setrlimit(what, (allowed, hard))
@@ -435,7 +443,7 @@ def _live(
             outputs = _outputs.finish()
             answer = {"cell": number, "outputs": outputs, "count": _outputs.count}
             telling.send_bytes(json.dumps(answer, default=str).encode())
-            if failed and "raises-exception" not in cell.metadata.get("tags", []):
+            if failed:
                 break
         telling.send_bytes(json.dumps({"over": True}).encode())
         code = 0
@@ -483,8 +491,10 @@ def _shell(scratch: Path) -> _Shell:
     shell: _Shell = _Shell.instance(config=config, ipython_dir=str(home))
     builtins.input = _no_input
     sys.stdout, sys.stderr = _Stream("stdout"), _Stream("stderr")
+    import matplotlib as mpl
     from matplotlib_inline.backend_inline import configure_inline_support
 
+    mpl.use("module://matplotlib_inline.backend_inline")
     configure_inline_support(shell, "inline")  # type: ignore[no-untyped-call]
     return shell
 

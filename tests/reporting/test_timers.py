@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.conftest import skip_or_fail
 
 from capacity_kit import cli
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import schedule, timers
+from tests.conftest import skip_or_fail
 
 GUIDE = """
 # Run capacity analysis every 15 minutes

@@ -1,0 +1,202 @@
+"""Cells in a forked process: as a kernel would run them, and whatever a notebook does, its report comes out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from papermill.execute import execute_notebook
+
+from capacity_kit.reporting import fanout
+from capacity_kit.settings import load
+
+PARAMETERS = 'days: int = 30  # days\ntenant: str = "ALL"  # whose\n'
+
+
+def notebook(*sources):
+    cells = [
+        new_markdown_cell("# Trial"),
+        new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        new_markdown_cell("## Section one"),
+        *(new_code_cell(source) for source in sources),
+    ]
+    return new_notebook(cells=cells)
+
+
+def forked(*sources, cell=20, environment=None, **options):
+    values = {"days": 14, "tenant": "a"}
+    return fanout.forked(
+        notebook(*sources),
+        "trial",
+        values,
+        environment or dict(os.environ),
+        cell,
+        None,
+        **options,
+    )
+
+
+def outputs(executed):
+    return [output for cell in executed.cells for output in cell.get("outputs", [])]
+
+
+def said(executed):
+    return "".join(output.get("text", "") for output in outputs(executed))
+
+
+SHOWN = """
+import sys
+from IPython.display import display, HTML
+print("one"); print("two"); print("three", file=sys.stderr)
+display(HTML("<b>four</b>")); display({"image/png": b"\\x89PNG", "text/plain": "five"}, raw=True)
+{"days": days, "tenant": tenant}
+"""
+PLOT = """
+import matplotlib.pyplot as plt
+plt.plot([1, 2]); plt.title("T")
+plt.show()
+"""
+
+
+def test_outputs_are_those_of_a_kernel(tmp_path):
+    ours, failure = forked(SHOWN, PLOT, "import pandas as pd; pd.DataFrame({'a': [1]})", "_x = 3; _x")
+    assert failure is None
+    file = tmp_path / "trial.ipynb"
+    nbformat.write(notebook(SHOWN, PLOT, "import pandas as pd; pd.DataFrame({'a': [1]})", "_x = 3; _x"), file)
+    theirs = execute_notebook(
+        file,
+        None,
+        parameters={"days": 14, "tenant": "a"},
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+    )
+    assert [c.source for c in ours.cells] == [c.source for c in theirs.cells]
+    for mine, kernels in zip(ours.cells, theirs.cells, strict=True):
+        assert shape(mine) == shape(kernels)
+
+
+def shape(cell):
+    """What a cell shows, but for the pixels of pictures and for addresses."""
+    return [
+        {
+            "type": output.output_type,
+            "text": output.get("text"),
+            "count": output.get("execution_count"),
+            "data": {
+                mime: None if mime == "image/png" or " at 0x" in str(value) else value
+                for mime, value in output.get("data", {}).items()
+            },
+        }
+        for output in cell.get("outputs", [])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("1/0", "ZeroDivisionError: division by zero"),
+        ("import os; os._exit(3)", "DeadKernelError"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "DeadKernelError"),
+        ("while True: pass", "CellTimeoutError"),
+        ("try:\n    import time; time.sleep(60)\nexcept Exception: pass", "CellTimeoutError"),
+        ("x = bytearray(600 << 20)", "MemoryError"),
+        ("input('who?')", "EOFError: a report has nobody to ask"),
+        ("fs = [open('/dev/null') for _ in range(10**7)]", "OSError: [Errno 24] Too many open files"),
+    ],
+)
+def test_what_a_cell_may_do_is_a_failure_with_what_came_before(source, error):
+    executed, failure = forked("print('kept')", source, "print('never')", cell=2, memory=512 << 20)
+    assert failure.error.startswith(error)
+    assert (failure.section, failure.cell) == ("Section one", 6)
+    assert said(executed) == "kept\n"
+    assert len(executed.cells) == 6
+
+
+def test_a_cell_deaf_to_its_time_is_ended_with_all_that_it_started(monkeypatch, tmp_path):
+    monkeypatch.setattr(fanout, "_PATIENCE", 1.0)
+    deaf = "import signal, time, subprocess; signal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
+    mark = f"sleep 4{os.getpid()}"
+    begin = time.monotonic()
+    _, failure = forked(f"{deaf}subprocess.Popen({mark.split()!r}); time.sleep(60)", cell=1)
+    assert time.monotonic() - begin < 20
+    assert failure.error == "TimeoutError: the cell took longer than 1 seconds, and was ended"
+    time.sleep(0.2)
+    assert (
+        mark not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_a_run_has_its_time_too():
+    _, failure = forked("import time; time.sleep(1)", "time.sleep(1)", "time.sleep(60)", run_timeout=3)
+    assert failure.error == "TimeoutError: the run took longer than 3 seconds, and was ended"
+
+
+def test_a_hundred_megabytes_are_cut_and_the_cut_is_told():
+    executed, failure = forked("for _ in range(100): print('x' * 1_000_000)")
+    assert failure is None
+    assert len(said(executed)) < 1_100_000
+    assert said(executed).rstrip().endswith("more characters are left out.")
+
+
+def test_what_is_written_past_python_is_kept():
+    executed, _ = forked("import subprocess; _ = subprocess.run(['echo', 'from below'])")
+    assert said(executed) == "from below\n"
+
+
+def test_cells_work_in_a_folder_of_their_own_that_goes_away():
+    executed, failure = forked("import os; open('litter', 'w').write('x'); print(os.getcwd())")
+    assert failure is None
+    assert not os.path.exists(said(executed).strip())  # noqa: PTH110
+    assert os.path.realpath(said(executed).strip()) != os.path.realpath(os.getcwd())  # noqa: PTH109
+
+
+def test_no_address_or_token_reaches_the_cells():
+    secrets = {
+        "CAPACITY_CHANNEL_SLACK": "slack://hush", "CAPACITY_CHANNELS": "/hush", "CAPACITY_HEARTBEAT_URL": "hush",
+        "AWS_SECRET_ACCESS_KEY": "hush", "GITHUB_TOKEN": "hush",
+    }  # fmt: skip
+    executed, _ = forked(
+        "import os; print(dict(os.environ))", environment={**os.environ, **secrets, "PGPORT": "5"}
+    )
+    assert "hush" not in said(executed)
+    assert "'PGPORT': '5'" in said(executed)
+    job = fanout.Job("n", {}, load(), "host=h password=hush")
+    assert "hush" not in repr(job)
+
+
+def test_a_worker_dies_with_the_process_that_started_it(tmp_path):
+    file = tmp_path / "pid"
+    program = (
+        "import os, sys\n"
+        "from capacity_kit.reporting import fanout\n"
+        "import nbformat.v4 as v4\n"
+        f"source = \"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)\"\n"
+        "cells = [v4.new_code_cell('a: int = 1  # a', metadata={'tags': ['parameters']}), v4.new_code_cell(source)]\n"
+        "fanout.forked(v4.new_notebook(cells=cells), 't', {'a': 1}, dict(os.environ), 60, None)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program])
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not (file.exists() and file.read_text()):
+        time.sleep(0.05)
+    pid = int(file.read_text())
+    running.kill()
+    running.wait()
+    end = time.monotonic() + 5
+    while time.monotonic() < end and alive(pid):
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(state.stdout.strip()) and not state.stdout.strip().startswith("Z")
