@@ -37,7 +37,7 @@ demo: venv  ## a private server, thirteen simulated months, this host measured, 
 	$$capacity analyze --history --engine local > /dev/null; \
 	$$capacity capture --times 5 --every 2 > /dev/null; \
 	$$capacity analyze --tenant SYSTEM > /dev/null; \
-	$$capacity evaluate || test $$? -eq 3; \
+	$$capacity evaluate --since 60d || test $$? -eq 3; \
 	$$capacity status; \
 	$$capacity report --site reports/site || test $$? -eq 3; \
 	echo; echo "Look at $(CURDIR)/reports/site/index.html"; \
@@ -82,6 +82,7 @@ notebooks: venv  ## execute the notebooks on a fresh seeded database and keep th
 	$$capacity simulate --seed 7 --as-of "$$CAPACITY_AS_OF"; \
 	$$capacity analyze --history --thresholds > /dev/null; \
 	$$capacity analyze --history --engine local > /dev/null; \
+	$$capacity evaluate --since 60d > /dev/null || test $$? -eq 3; \
 	$(OWN) $(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 

@@ -160,6 +160,7 @@ def seeded(server18: Server) -> str:
         ["analyze", "--history", "--engine", "local", "--as-of", SEEDED_AS_OF],
     ):
         assert cli.main([*command, "--dsn", dsn]) == 0
+    assert cli.main(["evaluate", "--since", "60d", "--as-of", SEEDED_AS_OF, "--dsn", dsn]) in (0, 3)
     return dsn
 
 
