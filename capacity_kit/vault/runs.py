@@ -6,17 +6,21 @@ another one. That transaction holds nothing else: it has no snapshot while a rep
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from capacity_kit.vault.vault import Vault
+
+_LONGEST_KEY: Final = 400
+"""Characters that a notification's key may have; a longer one goes by its hash."""
 
 
 @dataclass(frozen=True, order=True)
@@ -151,9 +155,12 @@ class Runs:
         attachment: str | None = None,
     ) -> None:
         """Queue what a recipient is told: a channel's name, or a mail address. Told once a run, whoever calls again."""
+        key = f"{run.key}|{recipient}"
+        if len(key) > _LONGEST_KEY:
+            key = hashlib.sha256(key.encode()).hexdigest()
         self._vault.read(
             "runs_notify",
-            key=f"{run.key}|{recipient}",
+            key=key,
             channel="EMAIL" if "@" in recipient else recipient,
             contact=recipient if "@" in recipient else None,
             severity=severity,

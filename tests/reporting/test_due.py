@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from capacity_kit import settings
+from capacity_kit import cli, settings
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import due, schedule
 from capacity_kit.vault.runs import Run
@@ -114,7 +114,7 @@ class Station:
 COMMAND = """
 import sys
 from pathlib import Path
-from capacity_kit import settings
+from capacity_kit import cli, settings
 from capacity_kit.reporting import due, schedule
 if __name__ == "__main__":
     file = Path(sys.argv[1])
@@ -415,3 +415,33 @@ def test_without_the_schema_nothing_is_made(station, server18):
     finally:
         bare.drop()
     assert not Path(station.site).exists()
+
+
+def test_the_commands_say_what_is_due_what_was_made_and_what_is_wrong(station, monkeypatch, capsys):
+    station.mood.write_text("at risk")
+    monkeypatch.setenv("CAPACITY_DSN", station.database.dsn)
+    monkeypatch.setenv("CAPACITY_SCHEDULE", str(station.file))
+    monkeypatch.setenv("CAPACITY_SITE", str(station.site))
+    monkeypatch.setenv("CAPACITY_AS_OF", MONDAY.isoformat())
+    assert cli.main(["schedule", "check"]) == 0
+    assert cli.main(["run-due"]) == 3
+    said = capsys.readouterr().out
+    assert "report: at risk. About ALL." in said
+    assert str(station.site / "trial/_all/2026-11-02T060000Z/index.html") in said
+    assert cli.main(["run-due"]) == 0
+    assert "Nothing is due." in capsys.readouterr().out
+    assert cli.main(["schedule", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split("\t") == [
+        "report", "", "0 6 * * 1", "2026-11-02 06:00 UTC", "at risk", "2026-11-09 06:00 UTC"
+    ]  # fmt: skip
+    station.reports("fan_out: {tenant: [nobody]}")
+    assert cli.main(["schedule", "check"]) == 1
+    assert "there is no tenant 'nobody'" in capsys.readouterr().err
+
+
+def test_a_tenant_with_a_long_name_is_told_of_too(station):
+    name, address = "n" * 250, f"{'a' * 120}@example.org"
+    station.tenants(name)
+    station.reports(f"fan_out: every tenant, recipients: [{address}]")
+    assert [made.told for made in station.call(MONDAY)] == [1]
+    assert len(station.told()[0][0]) == 64
