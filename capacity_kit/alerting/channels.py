@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
+import html
 import logging
 import mimetypes
 import re
@@ -24,7 +24,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, formataddr, parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 import apprise
 import requests
@@ -38,6 +38,9 @@ EMAIL: Final = "EMAIL"
 """The channel through whose server mail to a contact's address goes."""
 
 _SHORTEST_SECRET: Final = 4
+_PART: Final = 8
+"""So many characters of a token are as secret as all of it."""
+_LONGEST_SAID: Final = 20_000
 _REFUSED: Final = frozenset({400, 410, 413, 415, 422})
 """Answers that would be the same to another attempt. A wrong token or path is not among them: it can be repaired."""
 
@@ -467,7 +470,9 @@ def _judge(heard: _Heard, taken: bool, timeout: float) -> None:
         raise Undelivered(f"{host}: {_words(heard.error, timeout)}", is_down=True)
     if answer is None or answer.ok:
         raise Undelivered(" ".join(heard.said) or "apprise could not send it, and did not say why")
-    said = units.plain(answer.text[:1000], 200)
+    said = (
+        answer.text.strip()
+    )  # long as it is: where it is cut, a secret could no longer be told from other words
     raise Undelivered(
         f"{urlsplit(answer.url).hostname} answered {answer.status_code}{': ' if said else ''}{said}",
         permanent=answer.status_code in _REFUSED,
@@ -512,14 +517,44 @@ def _words(error: Exception, timeout: float) -> str:
 
 
 def _masked(text: str, address: SecretStr) -> str:
-    """A text on one line without what an address holds."""
-    for secret in _secrets(address.get_secret_value()):
-        text = text.replace(secret, "***")
-    return units.plain(text, 500)
+    """A text on one line without what an address holds. It is cut afterwards: half a secret would not be found."""
+    if len(text) > _LONGEST_SAID:
+        text = text[:_LONGEST_SAID].rsplit(maxsplit=1)[0]
+    secrets = _secrets(address.get_secret_value())
+    written = re.compile("|".join(map(_however_written, secrets)) or r"(?!)", re.IGNORECASE)
+    text = units.plain(written.sub("***", text), _LONGEST_SAID)
+    text = written.sub("***", text)  # again: what stood between two parts of one is gone
+    return units.plain(_without_parts(text, secrets), 500)
+
+
+def _however_written(secret: str) -> str:
+    """A pattern of a secret as HTML, JSON, a URL or a program's own quotes may write it."""
+    return "".join(
+        c
+        if c.isalnum()
+        else rf"(?:\\*{re.escape(c)}|{re.escape(html.escape(c))}|&\#(?:0*{ord(c)}|x0*{ord(c):x});|\\+u{ord(c):04x}"
+        rf"|{''.join(f'%{byte:02x}' for byte in c.encode())})"
+        for c in secret
+    )
+
+
+def _without_parts(text: str, secrets: list[str]) -> str:
+    """A text without longer parts of tokens: a receiver may itself have cut what it repeats."""
+    parts = {
+        token[at : at + _PART]
+        for token in secrets
+        if re.fullmatch(r"[\w-]{12,}", token)
+        for at in range(len(token) - _PART + 1)
+    }
+    hidden = [False] * len(text)
+    for at in range(len(text) - _PART + 1):
+        if text[at : at + _PART] in parts:
+            hidden[at : at + _PART] = [True] * _PART
+    return re.sub("\0+", "***", "".join("\0" if h else c for c, h in zip(text, hidden, strict=True)))
 
 
 def _secrets(address: str) -> list[str]:
-    """Whatever of an address must not be read, in every form in which a program may print it, the longest first."""
+    """Whatever of an address must not be read, as it stands there, decoded and in base64, the longest first."""
     rest = address.partition("://")[2]
     authority, _, tail = rest.partition("/")
     if "@" in tail.partition("?")[0] and not re.fullmatch(r"(.*@)?[^@:]*(:\d*)?", authority):
@@ -541,9 +576,7 @@ def _secrets(address: str) -> list[str]:
     forms: set[str] = set()
     for piece in pieces:
         for form in (piece, unquote(piece), unquote_plus(piece)):
-            quoted = {quote(form), quote(form, safe=""), quote(form, safe="@")}
-            written = {json.dumps(form)[1:-1], repr(form)[1:-1], form.strip()}
-            forms |= {form, *quoted, *written, base64.b64encode(form.encode()).decode().rstrip("=")}
+            forms |= {form, form.strip(), base64.b64encode(form.encode()).decode().rstrip("=")}
     return sorted((f for f in forms - seen if len(f) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 

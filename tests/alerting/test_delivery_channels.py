@@ -385,6 +385,54 @@ def test_nothing_of_an_address_but_its_host_is_ever_said(web, caplog, capfd):
     assert len(web.requests) == 1
 
 
+APACHE = """<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
+<html><head>
+<title>404 Not Found</title>
+</head><body>
+<h1>Not Found</h1>
+<p>The requested URL {path} was not found on this server.</p>
+</body></html>"""
+TOKEN = "XXXXSECRETTOKENXXXXabcdef0123456789ABCDEF"
+
+
+def shared(text, secret):
+    """The longest piece of a secret that a text holds."""
+    pieces = (secret[a:b] for a in range(len(secret)) for b in range(a + 1, len(secret) + 1))
+    return max((piece for piece in pieces if piece in text), key=len, default="")
+
+
+@pytest.mark.parametrize("ahead", [0, *range(60, 560, 12), 970, 19_960])
+def test_a_secret_is_masked_wherever_the_answer_is_cut(web, ahead):
+    web.answer = lambda request: (404, {}, (" " * ahead + APACHE.format(path=request.path)).encode())
+    used = channel(f"json://127.0.0.1:{web.port}/hook/T00000000/B00000000/{TOKEN}", "HOOK")
+    with pytest.raises(Undelivered, match="127.0.0.1 answered 404") as raised:
+        used.send(Message(), None, 5)
+    assert len(shared(str(raised.value), TOKEN)) < 4
+
+
+@pytest.mark.parametrize("ahead", range(100, 560, 7))
+def test_no_cut_of_the_text_leaves_a_piece_of_a_secret(ahead):
+    said = channel(f"json://127.0.0.1/hook/{TOKEN}").mask("." * ahead + TOKEN + "." * 500)
+    assert len(said) <= 500
+    assert len(shared(said, TOKEN)) < 4
+
+
+def test_a_secret_that_the_receiver_cut_is_masked_too():
+    used = channel(f"json://127.0.0.1/hook/{TOKEN}")
+    for cut in (TOKEN[:12], TOKEN[:30], TOKEN[9:], TOKEN[5:25]):
+        assert used.mask(f"no such path /hook/{cut}... here") == "no such path /***/***... here"
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    ["a&amp;b&lt;c/d'e", "a&#38;b&#x3c;c&#x2F;d&#039;e", "A&B<C/D'E", "a%26b%3cc%2fd%27e", "a%2526b%253Cc%252Fd%2527e",
+     "a\\u0026b\\u003cc\\/d\\u0027e", "a&b<c/d\\'e", "a&b\u200b<c/d'e"],
+)  # fmt: skip
+def test_a_secret_is_masked_however_it_is_written(echoed):
+    used = channel("json://someone:a%26b%3Cc%2Fd%27e@127.0.0.1/hook")
+    assert used.mask(f"the password {echoed} is wrong") == "the password *** is wrong"
+
+
 def test_an_exception_of_a_plugin_holds_no_secret_either(monkeypatch, web):
     used = channel(f"json://someuser:{ENCODED}@127.0.0.1:{web.port}/hooktoken1234")
 
