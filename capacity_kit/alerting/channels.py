@@ -7,6 +7,7 @@ mail and the end of an incident matter; everything else apprise sends.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import html
@@ -17,8 +18,8 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, formataddr, parsedate_to_datetime
@@ -28,6 +29,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 import apprise
 import requests
+import urllib3
 from apprise.plugins.email.base import NotifyEmail
 from apprise.plugins.pagerduty import PAGERDUTY_API_LOOKUP, NotifyPagerDuty
 from pydantic import SecretStr
@@ -42,7 +44,12 @@ _PART: Final = 8
 """So many characters of a token are as secret as all of it."""
 _LONGEST_SAID: Final = 20_000
 _REFUSED: Final = frozenset({400, 410, 413, 415, 422})
-"""Answers that would be the same to another attempt. A wrong token or path is not among them: it can be repaired."""
+"""A program's answers that would be the same to another attempt. Not a wrong token or path: that can be repaired."""
+_REFUSED_BY_PEOPLE: Final = frozenset({413})
+"""The same of a chat: those say 400 and 410 also of a room that is not found, is archived or has moved."""
+_PROGRAMS: Final = ("json", "jsons", "xml", "xmls", "form", "forms")
+"""What apprise posts as it is, for programs to read."""
+_LONGEST_ANSWER: Final = 1 << 20
 
 _EVENTS: Final = re.compile(r"pagerduty\+(https?)://([^/@]+)@(.+)", re.IGNORECASE | re.DOTALL)
 _MAIL_ADDRESS: Final = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
@@ -154,7 +161,8 @@ class Channel:
             When it was not taken; its text holds no secret.
         """
         try:
-            return self._send(message, contact, timeout)
+            said = self._send(message, contact, timeout)
+            return None if said is None else self.mask(said)
         except Undelivered as error:
             raise Undelivered(
                 self.mask(str(error)),
@@ -220,8 +228,7 @@ def call(address: SecretStr, timeout: float) -> None:
     _hush()
     try:
         with _listening() as heard:
-            answer = requests.get(address.get_secret_value(), timeout=timeout)
-            _judge(heard, answer.ok, timeout)
+            _judge(heard, _is_yes(requests.get(address.get_secret_value(), timeout=timeout)), timeout)
     except (Undelivered, requests.RequestException, ValueError) as error:
         why = str(error) if isinstance(error, Undelivered) else _words(error, timeout)
         raise Undelivered(_masked(why, address)) from None
@@ -377,7 +384,7 @@ def _page(where: str, routing_key: str, message: Message, timeout: float) -> Non
     with _listening() as heard:
         taken = False
         try:
-            taken = requests.post(where, json=event, timeout=timeout, allow_redirects=False).ok
+            taken = _is_yes(requests.post(where, json=event, timeout=timeout))
         except requests.RequestException as error:
             heard.error = error
         _judge(heard, taken, timeout)
@@ -399,7 +406,16 @@ def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) ->
             lacking = f"{name} could not be attached: there is no such file"
         else:
             attach = message.attachment
+    title = units.plain(message.subject, 200)
     body = f"{lacking}.\n\n{_text(message)}" if lacking else _text(message)
+    body_format: apprise.NotifyFormat | None = apprise.NotifyFormat.TEXT
+    is_program = plugin.schema in _PROGRAMS
+    if not is_program:
+        title, body = _harmless(title), _harmless(body)
+        if plugin.title_maxlen <= 0:  # apprise would put it before the text as it is, and not as text
+            title, body = "", f"{title}\n{body}"
+        if type(plugin).notify_format == apprise.NotifyFormat.MARKDOWN:
+            body_format = None  # apprise would quote the dots and underlines of links, too
     if message.kind == "RESOLUTION":
         notify_type = apprise.NotifyType.SUCCESS
     else:
@@ -408,13 +424,20 @@ def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) ->
     with _listening() as heard:
         taken = plugin.notify(
             body=body,
-            title=units.plain(message.subject, 200),
+            title=title,
+            body_format=body_format,
             notify_type=notify_type,
             attach=apprise.AppriseAttachment(attach) if attach else None,
             overflow=apprise.OverflowMode.SPLIT,  # the key stands at the end, and must not be cut off
         )
-        _judge(heard, taken, timeout)
+        _judge(heard, taken, timeout, _REFUSED if is_program else _REFUSED_BY_PEOPLE)
     return lacking
+
+
+def _harmless(text: str) -> str:
+    """A text in which no chat finds a tag, a link with a name of its own, or a call to everybody."""
+    text = text.replace("<", "‹").replace(">", "›").replace("](", "]\u200b(")
+    return re.sub(r"(?<!\w)@(?=\w)", "@\u200b", text)
 
 
 class _Heard(threading.local):
@@ -430,7 +453,7 @@ class _Heard(threading.local):
 _heard = _Heard()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _listening() -> Iterator[_Heard]:
     """Note what this thread's requests meet: apprise's plugins only say that something went wrong."""
     _heard.listening, _heard.answer, _heard.error, _heard.said = True, None, None, []
@@ -448,18 +471,45 @@ def _send_noting(
 ) -> requests.Response:
     if not _heard.listening:
         return _send_plainly(self, request, **options)
+    began = time.monotonic()
     try:
-        _heard.answer = _send_plainly(self, request, **options)
+        # A redirect is not followed: what is there is nobody's whom the address names.
+        answer = _send_plainly(self, request, **{**options, "stream": True, "allow_redirects": False})
     except requests.RequestException as error:
         _heard.error = error
         raise
-    return _heard.answer
+    _heard.answer = answer
+    if not options.get("stream"):
+        _read_some(answer, began + _seconds(options.get("timeout")))
+    return answer
+
+
+def _read_some(answer: requests.Response, until: float) -> None:
+    """Take what an answer says up to a bound of time and length; its status stands already."""
+    read = bytearray()
+    with contextlib.suppress(urllib3.exceptions.HTTPError, OSError), answer:
+        while len(read) < _LONGEST_ANSWER and time.monotonic() < until:
+            piece = answer.raw.read1(65_536, decode_content=True)
+            if not piece:
+                break
+            read += piece
+    answer._content = bytes(read[:_LONGEST_ANSWER])
+
+
+def _seconds(timeout: Any) -> float:
+    """The seconds of a timeout of requests: one number, or one for connecting and one for reading."""
+    longest = timeout[-1] if isinstance(timeout, tuple) else timeout
+    return float(longest) if longest else 10.0
+
+
+def _is_yes(answer: requests.Response) -> bool:
+    return 200 <= answer.status_code < 300
 
 
 requests.Session.send = _send_noting  # type: ignore[method-assign]
 
 
-def _judge(heard: _Heard, taken: bool, timeout: float) -> None:
+def _judge(heard: _Heard, taken: bool, timeout: float, refused: frozenset[int] = _REFUSED) -> None:
     """Raise what a message met, unless it was taken."""
     if taken:
         return
@@ -468,14 +518,13 @@ def _judge(heard: _Heard, taken: bool, timeout: float) -> None:
         asked = heard.error.request
         host = (asked is not None and urlsplit(asked.url or "").hostname) or "its server"
         raise Undelivered(f"{host}: {_words(heard.error, timeout)}", is_down=True)
-    if answer is None or answer.ok:
+    if answer is None or _is_yes(answer):
         raise Undelivered(" ".join(heard.said) or "apprise could not send it, and did not say why")
-    said = (
-        answer.text.strip()
-    )  # long as it is: where it is cut, a secret could no longer be told from other words
+    # As long as it is: a secret that is cut looks like any other word.
+    said = answer.content.decode(errors="replace").strip()
     raise Undelivered(
         f"{urlsplit(answer.url).hostname} answered {answer.status_code}{': ' if said else ''}{said}",
-        permanent=answer.status_code in _REFUSED,
+        permanent=answer.status_code in refused,
         retry_after=_retry_after(answer.headers.get("Retry-After")),
         is_down=answer.status_code in (429, 500, 502, 503, 504),
     )
@@ -528,14 +577,14 @@ def _masked(text: str, address: SecretStr) -> str:
 
 
 def _however_written(secret: str) -> str:
-    """A pattern of a secret as HTML, JSON, a URL or a program's own quotes may write it."""
-    return "".join(
-        c
-        if c.isalnum()
-        else rf"(?:\\*{re.escape(c)}|{re.escape(html.escape(c))}|&\#(?:0*{ord(c)}|x0*{ord(c):x});|\\+u{ord(c):04x}"
-        rf"|{''.join(f'%{byte:02x}' for byte in c.encode())})"
-        for c in secret
-    )
+    """A pattern of a secret as HTML, JSON, a URL, a program's own quotes or a wrong encoding may write it."""
+    return "".join(c if c.isascii() and c.isalnum() else f"(?:{'|'.join(_spellings(c))})" for c in secret)
+
+
+def _spellings(c: str) -> tuple[str, ...]:
+    in_url = "".join(f"%{byte:02x}" for byte in c.encode())
+    in_html = (re.escape(html.escape(c)), rf"&\#(?:0*{ord(c)}|x0*{ord(c):x});")
+    return (rf"\\*{re.escape(c)}", in_url, *in_html, rf"\\+u{ord(c):04x}", "\ufffd{1,4}")
 
 
 def _without_parts(text: str, secrets: list[str]) -> str:
@@ -564,7 +613,17 @@ def _secrets(address: str) -> list[str]:
     if "?" in authority:
         authority, _, query = authority.partition("?")
     user, _, host = authority.rpartition("@")
-    pieces = [rest, user, *user.split(":", 1), tail, *before_query.split("/"), *before_query.split("#")]
+    login = unquote(user).partition(":")
+    plainly = f"\0{login[0]}\0{login[2]}"  # as AUTH PLAIN has it
+    pieces = [
+        rest,
+        user,
+        plainly,
+        *user.split(":", 1),
+        tail,
+        *before_query.split("/"),
+        *before_query.split("#"),
+    ]
     pieces += [value for pair in query.split("&") for value in pair.split("=", 1)[1:]]
     pieces += [value for _, value in parse_qsl(query)]
     name = host.partition(":")[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import logging
 import shutil
 import smtplib
@@ -10,11 +12,14 @@ import socket
 import ssl
 import subprocess
 import time
+import tracemalloc
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import requests
+import urllib3
 from aiosmtpd.smtp import AuthResult
 from pydantic import SecretStr
 
@@ -271,6 +276,46 @@ def test_an_incident_is_opened_and_closed_under_one_key(web):
     assert closed["event_action"] == "resolve"
 
 
+@pytest.mark.parametrize("status", [102, 301, 302, 307, 308])
+def test_only_a_yes_is_a_yes(web, status):
+    with Web() as elsewhere:
+        moved = {"Location": f"http://127.0.0.1:{elsewhere.port}/internal"}
+        web.answer = lambda _: (status, moved, b"moved")
+        address = SecretStr(f"http://127.0.0.1:{web.port}/ping/abcdef-uuid")
+        tries = [lambda used=used: used.send(Message(), None, 5) for used in (pager(web), chat(web))]
+        for attempt in (*tries, lambda: channels.call(address, 5)):
+            with pytest.raises(Undelivered, match=f"127.0.0.1 answered {status}|connection failed") as raised:
+                attempt()
+            assert not raised.value.permanent
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_without_end_is_read_to_a_bound(web, status):
+    """The status decides; of what is said no more is held than anybody would read."""
+    web.answer = lambda _: (status, {}, "endless")
+    tracemalloc.start()
+    began = time.monotonic()
+    try:
+        for used in (chat(web), pager(web)):
+            if status == 200:
+                assert used.send(Message(), None, 2) is None
+            else:
+                with pytest.raises(Undelivered, match="answered 503"):
+                    used.send(Message(), None, 2)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - began < 8
+
+
+def test_an_answer_that_trickles_is_not_waited_for(web):
+    web.answer = lambda _: (200, {}, "trickle")
+    began = time.monotonic()
+    assert pager(web).send(Message(), None, 0.5) is None
+    assert time.monotonic() - began < 3
+
+
 def test_an_event_that_is_refused_is_final(web):
     web.answer = lambda _: (400, {}, b'{"message": "Event object is invalid"}')
     with pytest.raises(Undelivered, match="400.*Event object is invalid") as raised:
@@ -296,6 +341,57 @@ def test_a_chat_message_ends_in_its_key(web):
 def test_nothing_in_a_message_is_a_template_of_apprises(web):
     chat(web).send(Message(body="{{ app_id }} {app_id} \\n :smile: {{body}}"), None, 5)
     assert "{{ app_id }} {app_id} \\n :smile: {{body}}" in web.requests[0].document["text"]
+
+
+LIVELY = (
+    "usage < 5 & <!channel> <https://evil.example|Runbook> [Runbook](https://evil.example) @everyone <b>x</b>"
+)
+PLACES = {
+    "telegram": "tgram://123456789:ABCdefghijkl-abcdefghijklmnopqrstuvwxyz/12315544/",
+    "telegram, markdown": "tgram://123456789:ABCdefghijkl-abcdefghijklmnopqrstuvwxyz/12315544/?format=markdown",
+    "slack": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#ops",
+    "slack, blocks": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#ops?blocks=yes",
+    "discord": "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+    "google chat": "gchat://workspace/key/token",
+    "teams": "workflows://127.0.0.1:443/workflow/signature",
+    "mattermost": "mmost://127.0.0.1/abcdefghijklmnopqrstuvwxyz",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_message_holds_is_text_and_never_markup(monkeypatch, place):
+    """No tenant's or resource's name calls a whole channel, fakes a link, or makes the receiver refuse the message."""
+    bodies = []
+
+    def taken(_session, request, **_):
+        bodies.append(request.body if isinstance(request.body, str) else request.body.decode())
+        answer = requests.Response()
+        answer.status_code, answer.url = 200, request.url
+        answer.raw = urllib3.HTTPResponse(
+            io.BytesIO(b"ok" if "slack" in request.url else b"{}"), preload_content=False
+        )
+        return answer
+
+    monkeypatch.setattr(channels, "_send_plainly", taken)
+    body = f"{LIVELY}\n\nRunbook: https://wiki.example.org/run_book?a=1\n\nkey: {KEY}"
+    channel(PLACES[place]).send(Message(subject=f"CRITICAL a<b {LIVELY}", body=body), None, 5)
+    (sent,) = bodies
+    said = json.dumps(json.loads(sent), ensure_ascii=False)
+    for live in ("<!channel", "<https:", "<b>x", "a<b ", "](https:", "@everyone"):
+        assert live not in said, live
+    assert said.count("usage ‹ 5 ") == 2, said
+    assert "https://wiki.example.org/run" in said
+    assert f"key: {KEY}" in said
+    if "html" in said.lower():
+        assert "‹ 5 &amp; ‹!" in said, said
+
+
+def test_a_program_gets_the_words_as_they_are(web):
+    channel(f"json://127.0.0.1:{web.port}/").send(
+        Message(subject=LIVELY, body=f"{LIVELY} key: {KEY}"), None, 5
+    )
+    assert web.requests[0].document["title"] == LIVELY
+    assert web.requests[0].document["message"] == f"{LIVELY} key: {KEY}"
 
 
 def test_patience_that_is_asked_for_is_passed_on(web):
@@ -325,13 +421,18 @@ def test_patience_that_makes_no_sense_is_none_or_a_day(web, odd):
 
 
 @pytest.mark.parametrize(
-    ("status", "permanent"), [(400, True), (410, True), (401, False), (404, False), (500, False)]
-)
-def test_only_what_cannot_be_repaired_is_final(web, status, permanent):
+    ("status", "of_a_chat", "of_a_program"),
+    [(400, False, True), (410, False, True), (413, True, True), (401, False, False), (404, False, False),
+     (500, False, False)],
+)  # fmt: skip
+def test_only_what_cannot_be_repaired_is_final(web, status, of_a_chat, of_a_program):
+    """Chats answer 400 and 410 also where a chat is not found, is archived or has moved."""
     web.answer = lambda _: (status, {}, b"why")
-    with pytest.raises(Undelivered, match=f"127.0.0.1 answered {status}: why") as raised:
-        chat(web).send(Message(), None, 5)
-    assert raised.value.permanent is permanent
+    program = channel(f"json://127.0.0.1:{web.port}/")
+    for used, permanent in ((chat(web), of_a_chat), (program, of_a_program), (pager(web), of_a_program)):
+        with pytest.raises(Undelivered, match=f"127.0.0.1 answered {status}: why") as raised:
+            used.send(Message(), None, 5)
+        assert raised.value.permanent is permanent
 
 
 @pytest.mark.parametrize("odd", ["hang", "drop"])
@@ -455,6 +556,25 @@ def test_a_mail_servers_password_is_not_said(mailbox):
     assert "127.0.0.1" in str(raised.value)  # this server knows no AUTH
     assert SECRET not in str(raised.value)
     assert isinstance(raised.value.__context__, smtplib.SMTPNotSupportedError | type(None) | Undelivered)
+
+
+def test_what_a_mail_server_says_of_one_refused_receiver_holds_no_secret(mailbox, monkeypatch):
+    monkeypatch.setattr(smtplib.SMTP, "login", lambda *_, **__: None)
+    plain = base64.b64encode(b"\0capuser\0hunter2SECRET").decode()
+    mailbox.answer_recipient = lambda address: (
+        f"550 \x1b[31mrejected for user capuser with hunter2SECRET {plain}" if address[0] == "b" else "250 OK"
+    )
+    used = channel(f"mailto://capuser:hunter2SECRET@127.0.0.1:{mailbox.port}/a@x.org/b@x.org?from=c@x.org")
+    said = used.send(Message(), None, 5)
+    assert said == "1 of 2 receivers were refused: 550 [31mrejected for user *** with *** ***=="
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_secret_beyond_ascii_is_masked_in_any_encoding(web, encoding):
+    web.answer = lambda _: (500, {"Content-Type": "text/html"}, "no 'Pässwörter'".encode(encoding))
+    used = channel(f"json://someone:P%C3%A4ssw%C3%B6rter@127.0.0.1:{web.port}/hook")
+    with pytest.raises(Undelivered, match=r"no '\*\*\*'"):
+        used.send(Message(), None, 5)
 
 
 def test_a_token_in_the_place_of_a_host_is_a_secret():

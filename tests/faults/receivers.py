@@ -32,7 +32,7 @@ class Request:
         return found
 
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | str]
 OK: Answer = (200, {}, b"ok")
 
 
@@ -40,8 +40,8 @@ class Web:
     """An HTTP server that keeps what it is sent.
 
     ``answer`` says what it does of each request: an answer, ``"hang"`` (say nothing until closed), ``"drip"`` (say a
-    byte now and then, and never come to an end) or ``"drop"`` (close the connection). Every request is
-    kept before it is answered.
+    byte now and then, and never come to an end) or ``"drop"`` (close the connection). An answer's body is bytes,
+    ``"endless"`` or ``"trickle"`` (a byte now and then). Every request is kept before it is answered.
     """
 
     def __init__(self, answer: Callable[[Request], Answer | str] | None = None) -> None:
@@ -69,6 +69,9 @@ class Web:
                 if isinstance(answer, str):
                     return  # dropped
                 status, headers, body = answer
+                if isinstance(body, str):
+                    self._never_end(status, headers, body)
+                    return
                 try:
                     self.send_response(status)
                     for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -77,6 +80,17 @@ class Web:
                     self.wfile.write(body)
                 except OSError:
                     pass  # who asked is gone
+
+            def _never_end(self, status: int, headers: dict[str, str], how: str) -> None:
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    while not web._closing.wait(0.05 if how == "trickle" else 0):
+                        self.wfile.write(b"." if how == "trickle" else b"." * 65_536)
+                except OSError:
+                    pass
 
             do_GET = do_POST = _handle  # noqa: N815 -- http.server's names
 
