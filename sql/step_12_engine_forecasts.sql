@@ -131,7 +131,9 @@ COMMENT ON FUNCTION capacity_ops.engine_holidays() IS
 CREATE INDEX IF NOT EXISTS resource_utilization_h_tenant
     ON capacity_planning.resource_utilization_h ((substring(resource_utilization_bk FROM '[^|]*$')));
 
-CREATE OR REPLACE FUNCTION capacity_ops.moved_at(p_resource_utilization_hk bytea, p_at timestamptz)
+DROP FUNCTION IF EXISTS capacity_ops.moved_at(bytea, timestamptz);  -- before it was told of when it is asked
+DROP FUNCTION IF EXISTS capacity_ops.regime_evidence(bytea, timestamptz);
+CREATE OR REPLACE FUNCTION capacity_ops.moved_at(p_resource_utilization_hk bytea, p_at timestamptz, p_as_of timestamptz)
 RETURNS TABLE (before numeric, after numeric, change numeric, source_before text, source_after text, server_before bigint, server_after bigint)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -146,21 +148,21 @@ BEGIN ATOMIC
                  max(s.system_identifier) FILTER (WHERE s.measurement_timestamp >= p_at - interval '1 second') AS server_after
           FROM capacity_planning.resource_utilization_s s
           WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL
-            AND s.measurement_timestamp > p_at - interval '5 days' AND s.measurement_timestamp <= p_at + interval '3 days'
+            AND s.measurement_timestamp > p_at - interval '5 days' AND s.measurement_timestamp <= least(p_at + interval '3 days', p_as_of)
             -- within the day that ends then, it may have been either
             AND (s.measurement_timestamp <= p_at - interval '23 hours' OR s.measurement_timestamp >= p_at - interval '1 second')) m
     WHERE abs(m.after - m.before) >= greatest(3 * m.spread, 0.02 * m.before);
 END;
-COMMENT ON FUNCTION capacity_ops.moved_at(bytea, timestamptz) IS
-    'How a resource''s level moved in the 24 hours before p_at: medians of the four days before them and of the three days after. No row: by less than 2 %, or than three times what it moved by in the four days before.';
+COMMENT ON FUNCTION capacity_ops.moved_at(bytea, timestamptz, timestamptz) IS
+    'How a resource''s level moved in the 24 hours before p_at: medians of the four days before them and of the three days after, as far as they were measured by p_as_of. No row: by less than 2 %, or than three times what it moved by in the four days before.';
 
-CREATE OR REPLACE FUNCTION capacity_ops.regime_evidence(p_resource_utilization_hk bytea, p_at timestamptz)
+CREATE OR REPLACE FUNCTION capacity_ops.regime_evidence(p_resource_utilization_hk bytea, p_at timestamptz, p_as_of timestamptz)
 RETURNS TABLE (kind text, at timestamptz, says text) LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
     v_from constant timestamptz := p_at - interval '30 hours';  -- the day that ends at p_at, and a quarter of one on either side
-    v_to constant timestamptz := p_at + interval '6 hours';
+    v_to constant timestamptz := least(p_at + interval '6 hours', p_as_of);
     v_one record;
     v_moved record;
     v_count bigint;
@@ -168,8 +170,9 @@ DECLARE
 BEGIN
     SELECT s.tenant_hk, s.resource_type, s.resource_name, s.unit, capacity_ops.tenant_key(s.tenant_hk) AS tenant_key INTO v_one
     FROM capacity_planning.resource_utilization_s s
-    WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL ORDER BY s.measurement_timestamp DESC LIMIT 1;
-    SELECT * INTO v_moved FROM capacity_ops.moved_at(p_resource_utilization_hk, p_at);
+    WHERE s.resource_utilization_hk = p_resource_utilization_hk AND s.load_end_date IS NULL AND s.measurement_timestamp <= p_as_of
+    ORDER BY s.measurement_timestamp DESC LIMIT 1;
+    SELECT * INTO v_moved FROM capacity_ops.moved_at(p_resource_utilization_hk, p_at, p_as_of);
 
     -- Another meter
     IF v_moved.server_before <> v_moved.server_after THEN
@@ -201,7 +204,7 @@ BEGIN
     RETURN QUERY SELECT 'ONBOARDING', p_at, format('users of the %s rose from %s to %s', CASE WHEN v_one.tenant_hk IS NULL THEN 'platform' ELSE 'tenant' END,
                                                    trim_scale(m.before), trim_scale(m.after))
         FROM capacity_planning.resource_utilization_h h
-        CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+        CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at, p_as_of) m
         WHERE v_moved.change > 0 AND m.change >= 3 AND substring(h.resource_utilization_bk FROM '[^|]*$') = v_one.tenant_key
           AND starts_with(h.resource_utilization_bk, 'USERS|') AND h.resource_utilization_hk <> p_resource_utilization_hk;
 
@@ -211,7 +214,7 @@ BEGIN
         FROM (SELECT regexp_replace(h.resource_utilization_bk, '^([^|]*)[|](.*)[|][^|]*$', '\1 \2') AS name,
                      row_number() OVER (ORDER BY h.resource_utilization_bk) AS n
               FROM capacity_planning.resource_utilization_h h
-              CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+              CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at, p_as_of) m
               WHERE substring(h.resource_utilization_bk FROM '[^|]*$') = v_one.tenant_key
                 AND h.resource_utilization_hk <> p_resource_utilization_hk AND sign(m.change) = sign(v_moved.change)) o;
         IF v_count > 0 THEN
@@ -223,9 +226,9 @@ BEGIN
             RETURN QUERY SELECT 'SYSTEM', p_at, format('the system''s %s %s moved with it, by %s%s', s.resource_type, s.resource_name,
                                                        CASE WHEN m.change < 0 THEN '-' ELSE '+' END, capacity_ops.amount(abs(m.change), s.unit))
                 FROM capacity_planning.resource_utilization_h h
-                CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at) m
+                CROSS JOIN LATERAL capacity_ops.moved_at(h.resource_utilization_hk, p_at, p_as_of) m
                 CROSS JOIN LATERAL (SELECT n.* FROM capacity_planning.resource_utilization_s n
-                                    WHERE n.resource_utilization_hk = h.resource_utilization_hk AND n.load_end_date IS NULL
+                                    WHERE n.resource_utilization_hk = h.resource_utilization_hk AND n.load_end_date IS NULL AND n.measurement_timestamp <= p_as_of
                                     ORDER BY n.measurement_timestamp DESC LIMIT 1) s
                 WHERE substring(h.resource_utilization_bk FROM '[^|]*$') = 'SYSTEM' AND s.resource_type = v_one.resource_type AND s.unit = v_one.unit
                   AND sign(m.change) = sign(v_moved.change) AND abs(m.change) >= abs(v_moved.change) / 2;
@@ -244,8 +247,8 @@ BEGIN
           AND r.valid_from > v_from AND r.valid_from <= v_to;
 END
 $$;
-COMMENT ON FUNCTION capacity_ops.regime_evidence(bytea, timestamptz) IS
-    'What the database knows that may explain a level shift of a resource in the 24 hours before p_at, a quarter of a day on either side allowed: SERVER, SOURCE (another meter), RESTART, RESET, ONBOARDING, OFFBOARDING, CLEANUP and TOGETHER (other resources of the same tenant, or of the system, moved in the same direction, see capacity_ops.moved_at), SYSTEM (its series moved in the same direction by half as much or more), VACUUM (of a table that holds a tenth of the change or more; the newest run of each is known only), CAPACITY. No row: nothing was found.';
+COMMENT ON FUNCTION capacity_ops.regime_evidence(bytea, timestamptz, timestamptz) IS
+    'What the database knew by p_as_of that may explain a level shift of a resource in the 24 hours before p_at, a quarter of a day on either side allowed: SERVER, SOURCE (another meter), RESTART, RESET, ONBOARDING, OFFBOARDING, CLEANUP and TOGETHER (other resources of the same tenant, or of the system, moved in the same direction, see capacity_ops.moved_at), SYSTEM (its series moved in the same direction by half as much or more), VACUUM (of a table that holds a tenth of the change or more; the newest run of each is known only), CAPACITY. No row: nothing was found.';
 
 -- Documents as capacity_ops.outlook makes them, less what the database itself knows: keys, priority and action, and how
 -- far this method''s forecasts were off.

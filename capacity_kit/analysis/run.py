@@ -143,7 +143,7 @@ def analyse(
         )
     started, done = time.monotonic(), 0
     for found in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
-        records = _explained(store, found)
+        records = _explained(store, found, moment)
         recorded = Recorded() if dry_run else forecasts.record(store, records, moment)
         done += len(records)
         left = (time.monotonic() - started) / done * max(total - done, 0)
@@ -232,13 +232,15 @@ def _wholes(
     return found
 
 
-def _explained(store: Vault, records: list[Record]) -> list[Record]:
-    """The records, their level shifts explained by what the database knows of those days."""
+def _explained(store: Vault, records: list[Record], moment: datetime) -> list[Record]:
+    """The records, their level shifts explained by what the database knew of those days by ``moment``."""
     at = {r["resource_utilization_hk"][2:]: r["model_parameters"].get("shift_at") for r in records}
     shifted = {key: when for key, when in at.items() if when}
     if not shifted:
         return records
-    rows = store.read("engine_evidence", keys=",".join(shifted), times=",".join(shifted.values()))
+    rows = store.read(
+        "engine_evidence", keys=",".join(shifted), times=",".join(shifted.values()), as_of=moment
+    )
     evidence: dict[str, list[dict[str, str]]] = {key: [] for key in shifted}
     for row in rows.itertuples(index=False):
         found: Any = row

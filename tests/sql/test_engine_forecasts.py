@@ -51,10 +51,13 @@ def levels(before, after):
     return np.where(DAYS > 10, before, after) + 0.0
 
 
-def evidence(bench, name, tenant, at=SHIFT, kind="STORAGE"):
+def evidence(bench, name, tenant, at=SHIFT, kind="STORAGE", as_of=AS_OF):
     key = f"{kind}|{name}|{tenant.hex() if tenant else 'SYSTEM'}"
     rows = bench.rows(
-        "SELECT * FROM capacity_ops.regime_evidence(%s, %s)", hashlib.sha256(key.encode()).digest(), at
+        "SELECT * FROM capacity_ops.regime_evidence(%s, %s, %s)",
+        hashlib.sha256(key.encode()).digest(),
+        at,
+        as_of,
     )
     return {row["kind"]: row["says"] for row in rows}
 
@@ -83,7 +86,7 @@ def plant_for(bench, tenant, name, values, kind="STORAGE", unit="bytes", source=
 def test_no_evidence_is_no_row(bench):
     tenant = bench.plant("lonely", DAYS, levels(50e9, 20e9))
     assert evidence(bench, "lonely", tenant) == {}
-    assert bench.rows("SELECT * FROM capacity_ops.regime_evidence('\\x00', %s)", SHIFT) == []
+    assert bench.rows("SELECT * FROM capacity_ops.regime_evidence('\\x00', %s, %s)", SHIFT, AS_OF) == []
 
 
 def test_what_fell_together_was_cleaned_up(bench):
@@ -103,6 +106,20 @@ def test_what_fell_together_was_cleaned_up(bench):
     assert evidence(bench, "rose", tenant, kind="ROWS") == {}
     # A day on which nothing shifted has no such evidence, whatever happened later.
     assert evidence(bench, "a", tenant, SHIFT - timedelta(days=6)) == {}
+
+
+def test_nothing_later_than_the_time_of_the_run_is_evidence(bench):
+    tenant = bench.plant("a", DAYS, levels(50e9, 20e9))
+    values = levels(80e9, 60e9)
+    values[DAYS == 10] = 80e9  # it fell too, and was first measured so a day after
+    plant_for(bench, tenant, "later", values)
+    bench.rows("UPDATE auth.tenant_h SET load_date = %s RETURNING 1", SHIFT + timedelta(hours=5))
+    plant_for(bench, None, "grew", levels(50e9, 80e9))
+    run_at = SHIFT + timedelta(hours=1)
+    assert evidence(bench, "a", tenant, as_of=run_at) == {}
+    assert set(evidence(bench, "a", tenant)) == {"CLEANUP", "ONBOARDING"}
+    assert evidence(bench, "grew", None, as_of=run_at) == {}
+    assert evidence(bench, "grew", None) == {"ONBOARDING": "1 tenant(s) were created"}
 
 
 def test_who_came_is_said(bench):
@@ -163,7 +180,7 @@ def test_a_vacuum_of_a_table_that_is_too_small_explains_nothing(pg):
                FROM generate_series(0, 20) d""",
             hk, factor, name,
         )  # fmt: skip
-        rows = pg.rows("SELECT kind, says FROM capacity_ops.regime_evidence(%s, now())", hk)
+        rows = pg.rows("SELECT kind, says FROM capacity_ops.regime_evidence(%s, now(), now())", hk)
         found[name] = [says for kind, says in rows if kind == "VACUUM"]
     assert len(found["small"]) == 1
     assert found["small"][0].startswith("VACUUM of public.filled (")
