@@ -62,6 +62,9 @@ BENCHMARKS = {
     "engine": Benchmark("The engine alone: speed and memory", ("benchmarks/time_engine.py",), False),
     "map": Benchmark("Many series: the map", ("benchmarks/map_speed.py",), False),
     "memory": Benchmark("Many series: memory", ("benchmarks/map_memory.py",), False),
+    "evaluation": Benchmark(
+        "Evaluating a hundred thousand thresholds", ("benchmarks/evaluation_speed.py",), False
+    ),
     "replay": Benchmark("Replaying thresholds over history", ("benchmarks/replay_speed.py",), False),
     "reports": Benchmark("Many tenants' reports", ("benchmarks/report_fanout.py",), False),
     "imports": Benchmark("Imports", ("benchmarks/import_speed.py",)),
