@@ -584,7 +584,7 @@ def _however_written(secret: str) -> str:
 def _spellings(c: str) -> tuple[str, ...]:
     in_url = "".join(f"%{byte:02x}" for byte in c.encode())
     in_html = (re.escape(html.escape(c)), rf"&\#(?:0*{ord(c)}|x0*{ord(c):x});")
-    return (rf"\\*{re.escape(c)}", in_url, *in_html, rf"\\+u{ord(c):04x}", "\ufffd{1,4}")
+    return (rf"\\{{0,4}}{re.escape(c)}", in_url, *in_html, rf"\\{{1,4}}u{ord(c):04x}", "\ufffd{1,4}")
 
 
 def _without_parts(text: str, secrets: list[str]) -> str:
@@ -592,7 +592,7 @@ def _without_parts(text: str, secrets: list[str]) -> str:
     parts = {
         token[at : at + _PART]
         for token in secrets
-        if re.fullmatch(r"[\w-]{12,}", token)
+        if re.fullmatch(r"[^\s/:@?&=]{12,}", token)
         for at in range(len(token) - _PART + 1)
     }
     hidden = [False] * len(text)

@@ -524,6 +524,19 @@ def test_a_secret_that_the_receiver_cut_is_masked_too():
         assert used.mask(f"no such path /hook/{cut}... here") == "no such path /***/***... here"
 
 
+def test_a_token_with_dots_that_the_receiver_cut_is_masked_too():
+    used = channel("json://someone:SG.abcdefghijk.lmnopqrst!u@127.0.0.1/hook")
+    assert used.mask("password SG.abcdefghijk.lm...") == "password ***..."
+
+
+@pytest.mark.parametrize("noise", ["\\", "&", "%", "!", "&#0", " a"])
+def test_no_answer_keeps_the_mask_busy(noise):
+    used = channel("json://someone:!!p&a%2Fss@127.0.0.1/hook")
+    began = time.process_time()
+    used.mask(noise * 20_000)
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize(
     "echoed",
     ["a&amp;b&lt;c/d'e", "a&#38;b&#x3c;c&#x2F;d&#039;e", "A&B<C/D'E", "a%26b%3cc%2fd%27e", "a%2526b%253Cc%252Fd%2527e",
