@@ -169,8 +169,9 @@ CREATE OR REPLACE FUNCTION capacity_alerting.enqueue_notification(
     p_queued_at timestamptz, p_attachment text DEFAULT NULL) RETURNS bytea
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
-    WITH made AS (
-        SELECT capacity_ops.hash_key(p_key) AS hk, clock_timestamp() AS at, upper(p_channel) AS channel, nullif(p_contact, '') AS contact,
+    WITH made AS (  -- what is an address and no name of one is not kept; it is a dead letter as any name that nobody knows
+        SELECT capacity_ops.hash_key(p_key) AS hk, clock_timestamp() AS at, regexp_replace(upper(p_channel), '://.*$', '://***') AS channel,
+               regexp_replace(nullif(p_contact, ''), '://.*$', '://***') AS contact,
                coalesce(p_dedup_key, p_key) AS dedup_key, coalesce(p_queued_at, clock_timestamp()) AS queued_at
     ), hub AS (
         INSERT INTO capacity_alerting.notification_h (notification_hk, notification_bk, load_date, record_source)
@@ -311,7 +312,15 @@ BEGIN
     IF FOUND OR EXISTS (SELECT FROM capacity_alerting.outbox WHERE notification_hk = p_notification_hk) THEN
         RETURN false;
     END IF;
-    -- An alert that goes out again would stay open where its resolution was told before: that is told again, after it.
+    -- An alert that goes out again would stay open where its resolution was told before: that is told again, after it. One
+    -- that waits is put behind it; one that is on its way goes first.
+    IF EXISTS (SELECT FROM capacity_alerting.outbox o
+               JOIN capacity_alerting.notification_s r ON r.notification_hk = o.notification_hk AND r.load_end_date IS NULL AND r.kind = 'RESOLUTION'
+               JOIN capacity_alerting.notification_s s ON r.dedup_key = s.dedup_key AND r.channel = s.channel AND r.contact IS NOT DISTINCT FROM s.contact
+               WHERE s.notification_hk = p_notification_hk AND s.load_end_date IS NULL AND s.kind IN ('ALERT', 'ESCALATION') AND o.leased_until > v_now) THEN
+        RAISE NOTICE 'its resolution is on its way: try again in a minute';
+        RETURN false;
+    END IF;
     FOR v_again IN
         SELECT r.notification_hk
         FROM capacity_alerting.notification_s s
@@ -326,11 +335,18 @@ BEGIN
         SELECT s.notification_hk, capacity_ops.hash_key(concat_ws('|', s.channel, coalesce(s.contact, ''), s.dedup_key)), v_now, v_now, v_now
         FROM capacity_alerting.notification_s s WHERE s.notification_hk = v_again AND s.load_end_date IS NULL;
     END LOOP;
+    UPDATE capacity_alerting.outbox o SET place = DEFAULT
+    FROM capacity_alerting.outbox again
+    WHERE again.notification_hk = p_notification_hk AND o.thread = again.thread AND o.place < again.place
+      AND EXISTS (SELECT FROM capacity_alerting.notification_s r
+                  WHERE r.notification_hk = o.notification_hk AND r.load_end_date IS NULL AND r.kind = 'RESOLUTION')
+      AND EXISTS (SELECT FROM capacity_alerting.notification_s s
+                  WHERE s.notification_hk = p_notification_hk AND s.load_end_date IS NULL AND s.kind IN ('ALERT', 'ESCALATION'));
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION capacity_alerting.requeue_notification(bytea) IS
-    'Puts a notification that was settled (a dead letter, as a rule) back into the outbox, due now, under its old key; where a resolution of it was queued since, that too, after it. One that is waiting already is made due now, and false returned.';
+    'Puts a notification that was settled (a dead letter, as a rule) back into the outbox, due now, under its old key; where a resolution of it was queued since, that too, after it. One that is waiting already is made due now, and false returned; false too, and nothing changed, while its resolution is being sent.';
 
 CREATE OR REPLACE VIEW capacity_alerting.notification AS
 SELECT s.notification_hk, h.notification_bk AS key, s.kind, s.channel, s.contact, s.severity, s.subject, s.body, s.dedup_key, s.attachment, s.queued_at,

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import html
 import logging
-import mimetypes
 import re
 import smtplib
 import socket
@@ -50,6 +49,7 @@ _REFUSED_BY_PEOPLE: Final = frozenset({413})
 _PROGRAMS: Final = ("json", "jsons", "xml", "xmls", "form", "forms")
 """What apprise posts as it is, for programs to read."""
 _LONGEST_ANSWER: Final = 1 << 20
+_LARGEST_PAGE: Final = 25 << 20
 
 _EVENTS: Final = re.compile(r"pagerduty\+(https?)://([^/@]+)@(.+)", re.IGNORECASE | re.DOTALL)
 _MAIL_ADDRESS: Final = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
@@ -239,6 +239,24 @@ def _text(message: Message) -> str:
     return message.body if message.key in message.body else f"{message.body.rstrip()}\n\nkey: {message.key}\n"
 
 
+def _page_of(message: Message) -> tuple[Path | None, str | None]:
+    """The page that goes along, or why none does. Whoever may queue a message cannot have another file sent."""
+    if not message.attachment:
+        return None, None
+    why = None
+    try:
+        page = Path(message.attachment).resolve(strict=True)
+        if not page.is_file() or page.suffix != ".html":
+            why = "it is no page of a report"
+        elif page.stat().st_size > _LARGEST_PAGE:
+            why = f"it is larger than {_LARGEST_PAGE >> 20} MiB"
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "its link leads nowhere"
+    if why:
+        return None, f"{units.plain(Path(message.attachment).name)} could not be attached: {why}"
+    return page, None
+
+
 # --- mail ---------------------------------------------------------------------------------------------------------
 
 
@@ -265,22 +283,10 @@ def _mail(plugin: NotifyEmail, message: Message, contact: str | None, timeout: f
     mail["X-Capacity-Key"] = units.plain(message.key, 400)
     for name, value in plugin.headers.items():
         mail[str(name)] = units.plain(value, 400)
-    lacking = None
-    body = _text(message)
-    attachment = None
-    if message.attachment:
-        try:
-            attachment = Path(message.attachment).read_bytes()
-        except OSError as error:
-            lacking = f"{Path(message.attachment).name} could not be attached: {error.strerror}"
-            body = f"{lacking}.\n\n{body}"
-    mail.set_content(body)
-    if attachment is not None:
-        kind = mimetypes.guess_type(str(message.attachment))[0] or "application/octet-stream"
-        main, _, sub = kind.partition("/")
-        mail.add_attachment(
-            attachment, maintype=main, subtype=sub, filename=Path(str(message.attachment)).name
-        )
+    page, lacking = _page_of(message)
+    mail.set_content(f"{lacking}.\n\n{_text(message)}" if lacking else _text(message))
+    if page:
+        mail.add_attachment(page.read_bytes(), maintype="text", subtype="html", filename=page.name)
     everyone = [*to, *cc, *([] if contact else sorted(map(str, plugin.bcc)))]
     refused = _transmit(plugin, mail, sender, everyone, timeout)
     if refused:
@@ -397,15 +403,10 @@ def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) ->
     """Have apprise send it, and find out from what went over the wire why that did not work."""
     for name in ("socket_connect_timeout", "socket_read_timeout"):
         setattr(plugin, name, timeout)
-    attach = lacking = None
-    if message.attachment:
-        name = Path(message.attachment).name
-        if not plugin.attachment_support:
-            lacking = f"{name} could not be attached: this channel takes no files"
-        elif not Path(message.attachment).is_file():
-            lacking = f"{name} could not be attached: there is no such file"
-        else:
-            attach = message.attachment
+    page, lacking = _page_of(message)
+    if page and not plugin.attachment_support:
+        lacking = f"{page.name} could not be attached: this channel takes no files"
+        page = None
     title = units.plain(message.subject, 200)
     body = f"{lacking}.\n\n{_text(message)}" if lacking else _text(message)
     body_format: apprise.NotifyFormat | None = apprise.NotifyFormat.TEXT
@@ -427,7 +428,7 @@ def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) ->
             title=title,
             body_format=body_format,
             notify_type=notify_type,
-            attach=apprise.AppriseAttachment(attach) if attach else None,
+            attach=apprise.AppriseAttachment(str(page)) if page else None,
             overflow=apprise.OverflowMode.SPLIT,  # the key stands at the end, and must not be cut off
         )
         _judge(heard, taken, timeout, _REFUSED if is_program else _REFUSED_BY_PEOPLE)

@@ -251,20 +251,27 @@ class Sender:
     def _settle(self, flight: _Flight, ended: str | Undelivered | None) -> str:
         failed = ended if isinstance(ended, Undelivered) else None
 
-        def settle() -> str:
+        def settle(said: str | None) -> str:
             return self._outbox.settle(
                 flight.notification.notification_hk,
                 self._name,
                 "SENT" if failed is None else "DEAD" if failed.permanent else "FAILED",
-                None if ended is None else str(ended),
+                said,
                 flight.duration_ms,
                 None if failed is None else failed.retry_after,
             )
 
+        said = None if ended is None else str(ended)
         try:
-            return settle()
+            return settle(said)
         except CapacityError:
-            return settle()  # once more: a lost connection is made anew
+            pass
+        try:
+            return settle(said)  # a lost connection is made anew
+        except CapacityError:
+            if said is None:
+                raise
+            return settle("what was said of this could not be recorded")  # unsettled, it would go out again
 
     def _heartbeat(self) -> tuple[bool | None, str | None]:
         """Tell the world outside that an evaluation was made."""

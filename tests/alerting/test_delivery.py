@@ -266,6 +266,24 @@ def test_a_full_disk_at_the_settling_means_once_more_under_the_same_key(pg, web)
     assert keys(web) == {"key": 2}
 
 
+def test_words_that_the_database_does_not_take_are_no_reason_to_send_again(pg, mailbox, monkeypatch):
+    monkeypatch.setenv(
+        "CAPACITY_CHANNEL_EMAIL", f"mailto://127.0.0.1:{mailbox.port}/a@x.org/b@x.org?from=c@x.org"
+    )
+    mailbox.answer_recipient = lambda address: "550 odd\x00 words" if address[0] == "b" else "250 OK"
+    pg.run(
+        "CREATE FUNCTION public.picky() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.error ~ 'odd' THEN RAISE EXCEPTION 'not these words'; END IF; RETURN NEW; END $$"
+    )
+    pg.run(
+        "CREATE TRIGGER picky BEFORE INSERT ON capacity_alerting.delivery_s "
+        "FOR EACH ROW EXECUTE FUNCTION public.picky()"
+    )
+    enqueue(pg, "key", "EMAIL")
+    assert send(pg).sent == 1
+    assert state(pg, "key") == ("SENT", 1, "what was said of this could not be recorded")
+
+
 def test_a_database_that_goes_away_while_sending_loses_nothing(pg, web):
     def cut(_):
         pg.run(

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import os
 import shutil
 import smtplib
 import socket
@@ -126,6 +127,23 @@ def test_a_report_that_is_gone_does_not_keep_the_mail(mailbox, tmp_path):
     said = mail(mailbox).send(Message(attachment=str(tmp_path / "gone.html")), None, 5)
     assert said == "gone.html could not be attached: No such file or directory"
     assert mailbox.mails[0].get_content().startswith(said)
+
+
+def test_nothing_but_a_page_leaves_this_host(mailbox, web, tmp_path, monkeypatch):
+    secret, pipe, page = tmp_path / "channels.toml", tmp_path / "pipe.html", tmp_path / "index.html"
+    secret.write_text("hunter2")
+    os.mkfifo(pipe)
+    page.symlink_to(secret)
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
+    large = tmp_path / "large.html"
+    large.write_text("x" * 100)
+    monkeypatch.setattr(channels, "_LARGEST_PAGE", 99)
+    for path in (secret, pipe, page, tmp_path / "loop.html", large, tmp_path, "/dev/zero"):
+        for used in (mail(mailbox), channel(f"json://127.0.0.1:{web.port}/")):
+            said = used.send(Message(attachment=str(path)), None, 5)
+            assert "could not be attached: " in said, path
+    assert not [sent for sent in mailbox.mails if list(sent.iter_attachments())]
+    assert not [request for request in web.requests if request.document["attachments"]]
 
 
 def test_a_subject_cannot_smuggle_headers(mailbox):

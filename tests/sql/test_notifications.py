@@ -212,6 +212,41 @@ def test_a_dead_alert_holds_its_resolution_back_no_longer_and_is_followed_by_it_
     assert claim(pg) == ["over"]
 
 
+@pytest.mark.parametrize("kind", ["ALERT", "ESCALATION"])
+def test_a_dead_alert_goes_out_before_its_resolution_that_still_waits(pg, kind):
+    enqueue(pg, "alert", kind, dedup="incident")
+    claim(pg)
+    settle(pg, "alert", "DEAD", error="refused")
+    enqueue(pg, "over", "RESOLUTION", dedup="incident")
+    assert pg.value(f"SELECT capacity_alerting.requeue_notification({HK})", "alert")
+    assert claim(pg) == ["alert"]
+    settle(pg, "alert", "SENT")
+    assert claim(pg) == ["over"]
+    settle(pg, "over", "SENT")
+    assert claim(pg) == []
+
+
+def test_a_dead_alert_waits_for_its_resolution_that_is_on_its_way(pg):
+    enqueue(pg, "alert", dedup="incident")
+    claim(pg)
+    settle(pg, "alert", "DEAD", error="refused")
+    enqueue(pg, "over", "RESOLUTION", dedup="incident")
+    assert claim(pg) == ["over"]
+    assert not pg.value(f"SELECT capacity_alerting.requeue_notification({HK})", "alert")
+    settle(pg, "over", "SENT")
+    assert pg.value(f"SELECT capacity_alerting.requeue_notification({HK})", "alert")
+    assert claim(pg) == ["alert"]
+    settle(pg, "alert", "SENT")
+    assert claim(pg) == ["over"]
+
+
+def test_an_address_where_a_name_belongs_is_not_kept(pg):
+    enqueue(pg, "key", "ESCALATION", "https://hooks.example.com/T/SECRETTOKEN", "json://host/SECRETTOKEN")
+    kept = pg.rows("SELECT channel, contact FROM capacity_alerting.notification")
+    assert kept == [("HTTPS://***", "json://***")]
+    assert "SECRET" not in str(pg.rows("SELECT * FROM capacity_alerting.notification_s")).upper()
+
+
 def test_channels_that_rest_are_left_out(pg):
     enqueue(pg, "mail")
     enqueue(pg, "chat", channel="SLACK")
