@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from capacity_kit.cli.common import (
     leave_alone_if_inactive,
     opened_vault,
 )
-from capacity_kit.errors import USAGE, CapacityError
+from capacity_kit.errors import OK, USAGE, CapacityError
 
 
 def report(
@@ -48,12 +49,28 @@ def report(
         Path | None,
         typer.Option(help="Where to publish. Default: CAPACITY_SITE, else reports/site.", show_default=False),
     ] = None,
+    site_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where readers find the site, for its feed. It remembers it.",
+            show_default=False,
+        ),
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the notebooks and their parameters.")] = False,
+    as_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema of each report's result.json.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run notebooks and publish them as HTML; exit code 3 when one says so, 4 when one failed on its way."""
-    from capacity_kit.reporting import run
+    from capacity_kit.reporting import result, run
 
+    if as_schema:
+        typer.echo(result.json_schema(), nl=False)
+        return
+    if site_url and not re.fullmatch(r"https?://[^\s@]+", site_url):
+        raise CapacityError("--site-url is no address such as https://reports.example.org/", exit_code=USAGE)
     known = run.available()
     if listed:
         _list_notebooks(known, as_json)
@@ -84,6 +101,7 @@ def report(
                 settings=where,
                 dsn=dsn,
                 progress=lambda at, of, section: tell(at, section, of),
+                site_url=site_url,
             )
         published.append(done)
         if not as_json:
@@ -111,3 +129,41 @@ def _list_notebooks(known: Mapping[str, Sequence[Any]], as_json: bool) -> None:
         console.as_json([dict(zip(header, line, strict=True)) for line in lines])
     else:
         console.table(header, lines)
+
+
+def serve(
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Which site. Default: CAPACITY_SITE, else reports/site.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that is free.")] = 8080,
+    bind: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Where to listen. Beyond loopback nobody is asked who they are."
+        ),
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the site for a look at it, read only, until Ctrl-C."""
+    from capacity_kit.reporting.serve import Server
+
+    with Server(site or settings.load().site, port, bind) as server:
+        typer.echo(server.url)
+        if not server.is_loopback:
+            typer.echo("Whoever reaches this address can read it: nobody is asked for a login.", err=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            raise typer.Exit(OK) from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands about the site."""
+    group = typer.Typer(help="The published site.", no_args_is_help=True, rich_markup_mode=None)
+    group.callback()(_site)
+    group.command("serve")(serve)
+    app.add_typer(group, name="site")
+
+
+def _site() -> None:
+    """The published site."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from capacity_kit import console, settings, units
+from capacity_kit.cli import reports
 from capacity_kit.cli.common import Dsn, Json, opened_vault
 from capacity_kit.errors import OK, CapacityError
 
@@ -220,3 +221,4 @@ def register(app: typer.Typer) -> None:
     group.command("install")(install)
     group.command("uninstall")(uninstall)
     app.add_typer(group, name="schedule")
+    reports.register(app)

@@ -24,7 +24,7 @@ import pandas as pd
 
 from capacity_kit import console, units, vault
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import fanout, index, parameters, run, site
+from capacity_kit.reporting import fanout, index, parameters, run, scan, site
 from capacity_kit.reporting import schedule as plan
 from capacity_kit.reporting.parameters import Parameter
 from capacity_kit.reporting.result import EXIT_CODES, MOOD_WORDS, Result
@@ -80,7 +80,7 @@ def declared(schedule: Schedule, folder: Path) -> dict[str, list[Parameter]]:
     for report in schedule.reports:
         file = _notebook(report, folder)
         if report.notebook not in known and Path(file).is_file():
-            known[report.notebook] = parameters.declared(run._load(Path(file)), Path(file).stem)
+            known[report.notebook] = parameters.declared(run.load(Path(file)), Path(file).stem)
     return known
 
 
@@ -249,6 +249,7 @@ class _Making:
         self._opened, self._dsn, self._settings = opened, dsn, settings
         self._schedule, self._folder, self._host = schedule, folder, host
         self._workers = fanout.Workers()
+        self._secrets = scan.known()
 
     def begin(self, todo: Run, report: Report, tell: Tell | None) -> list[Made]:
         """Begin a run, if no other host has it; what ended at once."""
@@ -268,7 +269,7 @@ class _Making:
                 return self._end(
                     one, {"error": f"{cut_off} attempts were cut off before their end", "last": True}, tell
                 )
-            one.worker = self._workers.start(self._job(todo, report))
+            one.worker = self._workers.start(self._job(todo, report), self._secrets)
             self.active[one.worker.answers] = one
         except BaseException:
             held.close()
@@ -287,6 +288,7 @@ class _Making:
             run_timeout=plan.seconds(report.timeouts.run),
             cell_timeout=plan.seconds(report.timeouts.cell),
             memory=report.memory_mb << 20,
+            site_url=self._schedule.site_url,
         )
 
     def wait(self, tell: Tell | None) -> list[Made]:

@@ -19,7 +19,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -95,6 +96,8 @@ class Job:
         Bytes that the notebook may take.
     environment : mapping
         What the worker has of the caller's environment: what reports need, and no channel's address.
+    site_url : str or None
+        Where readers find the site.
     """
 
     notebook: str
@@ -105,6 +108,7 @@ class Job:
     cell_timeout: int = 600
     memory: int = 2 << 30
     environment: Mapping[str, str] = field(default_factory=lambda: _needed(os.environ), repr=False)
+    site_url: str | None = None
 
 
 class Worker:
@@ -146,12 +150,23 @@ class Workers:
         if sys.platform != "win32":
             self._context.set_forkserver_preload(["capacity_kit.reporting.warm"])
 
-    def start(self, job: Job) -> Worker:
-        """Begin to make a report."""
-        answers, telling = self._context.Pipe(duplex=False)
+    def start(self, job: Job, secrets: Mapping[str, str] | None = None) -> Worker:
+        """Begin to make a report.
+
+        Parameters
+        ----------
+        job : Job
+            Which.
+        secrets : mapping, optional
+            What must not be published, from `capacity_kit.reporting.scan.known`. The worker takes it in when the
+            notebook has ended, and the notebook's process has no way to it.
+        """
+        answers, telling = self._context.Pipe(duplex=True)
         process = self._context.Process(target=_work, args=(telling, job), daemon=True)
         process.start()
         telling.close()
+        with suppress(OSError):  # it is gone already: there is nothing to keep from anybody
+            answers.send_bytes(json.dumps(dict(secrets or {})).encode())
         return Worker(process, answers, time.monotonic() + job.run_timeout + GRACE)
 
 
@@ -170,7 +185,7 @@ def _work(telling: Connection, job: Job) -> None:
     os.environ.clear()  # the process that this one was forked from may be older than what it says
     os.environ.update(job.environment)
     try:
-        execute = partial(forked, run_timeout=job.run_timeout, memory=job.memory)
+        execute = partial(forked, run_timeout=job.run_timeout, memory=job.memory, closing=[telling.fileno()])
         done = run.run(
             job.notebook,
             job.parameters,
@@ -178,6 +193,8 @@ def _work(telling: Connection, job: Job) -> None:
             dsn=job.dsn,
             cell_timeout=job.cell_timeout,
             execute=None if sys.platform == "win32" else execute,
+            secrets=lambda: json.loads(telling.recv_bytes()),
+            site_url=job.site_url,
         )
         place = done.page.parent.relative_to(job.settings.site).as_posix()
         answer = {"place": place, "result": json.loads(done.result.to_json())}
@@ -201,6 +218,7 @@ def forked(
     *,
     run_timeout: int = 1800,
     memory: int = 2 << 30,
+    closing: Sequence[int] = (),
 ) -> tuple[NotebookNode, Failure | None]:
     """Run a notebook's cells in a process forked from this one, with IPython but without a kernel's start.
 
@@ -212,6 +230,8 @@ def forked(
         Seconds for all cells.
     memory : int
         Bytes of data that their process may hold.
+    closing : sequence of int
+        Descriptors that are none of theirs.
 
     Returns
     -------
@@ -233,6 +253,8 @@ def forked(
         child = os.fork()
         if child == 0:
             receiving.close()
+            for descriptor in closing:
+                os.close(descriptor)
             _live(executed, sending, Path(scratch), _needed(environment), cell_timeout, memory)
         sending.close()
         end = time.monotonic() + run_timeout
@@ -252,7 +274,7 @@ def forked(
                 if "outputs" not in told:
                     patience = time.monotonic() + cell_timeout + _PATIENCE
                     if progress:
-                        progress(at, len(executed.cells), run._section(executed, at))
+                        progress(at, len(executed.cells), run.section(executed, at))
                     continue
                 cell.outputs = [nbformat.from_dict(output) for output in told["outputs"]]  # type: ignore[no-untyped-call]
                 cell.execution_count = told["count"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from IPython.display import display
 from nbformat import NotebookNode
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from capacity_kit import resources
 from capacity_kit.errors import ATTENTION, OK, PARTIAL
 
 MIME: Final = "application/vnd.capacity.result+json"
@@ -36,9 +40,20 @@ MOOD_WORDS: Final[dict[Mood, str]] = {
 """What a KPI card says beside its colour."""
 
 
+_STRICT: Final = ConfigDict(extra="forbid")
+
+Moment = Annotated[
+    str,
+    Field(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$", description="ISO 8601."),
+]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex.")]
+
+
 @dataclass(frozen=True)
 class Kpi:
     """One card: a number, what it is, whether it is good, and the target or reason behind it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     label: str
     value: str
@@ -50,6 +65,8 @@ class Kpi:
 class Failure:
     """Where a notebook stopped."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     notebook: str
     cell: int | None
     section: str
@@ -58,7 +75,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Result:
-    """A report in a few lines.
+    """A report in a few lines: what ``result.json`` holds, as ``reports/result.schema.json`` has it.
 
     Attributes
     ----------
@@ -76,9 +93,13 @@ class Result:
         What was run, for whom (key and words), for which moment (ISO 8601, UTC), and the reader's time zone.
     parameters, versions : mapping
         What it was run with.
+    sql : mapping
+        File to digest: of each step of the schema, and of all queries together. See `sql_digests`.
     failure : Failure or None
         Where it stopped.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     verdict: State
     headline: str
@@ -89,10 +110,11 @@ class Result:
     title: str = ""
     tenant: str = ""
     tenant_label: str = ""
-    as_of: str = ""
+    as_of: Moment = ""
     timezone: str = "UTC"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    sql: Mapping[str, Digest] = field(default_factory=dict)
     failure: Failure | None = None
 
     @property
@@ -103,6 +125,15 @@ class Result:
     def to_json(self) -> str:
         """As ``result.json`` holds it."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, default=str) + "\n"
+
+    def complaint(self) -> str | None:
+        """What is wrong with it by the schema, in one line without the value; None when nothing is."""
+        try:
+            _document().validate_json(self.to_json(), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return None
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Result:
@@ -128,6 +159,35 @@ class Result:
     def read(cls, path: Path) -> Result:
         """From the file `path`."""
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _document() -> TypeAdapter[Result]:
+    return TypeAdapter(Result)
+
+
+def json_schema() -> str:
+    """The JSON schema of ``result.json``; ``reports/result.schema.json`` holds it."""
+    found = _document().json_schema(mode="serialization")
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    described["description"] = "What a report found: verdict, key figures, and what it was made from."
+    return json.dumps(described, indent=2) + "\n"
+
+
+@cache
+def sql_digests() -> dict[str, str]:
+    """The SQL that reports are made with: a digest of each step of the schema, and one of all queries.
+
+    The steps go by their files' names; ``queries`` is the digest of the queries' names and texts in order.
+    """
+    folder = resources.path("sql")
+    steps = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("step_*.sql"))
+    }
+    queries = hashlib.sha256()
+    for file in sorted((folder / "queries").glob("*.sql")):
+        queries.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return {**steps, "queries": queries.hexdigest()}
 
 
 def publish(

@@ -25,11 +25,11 @@ from papermill.execute import execute_notebook
 
 from capacity_kit import resources, units, vault
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import index, parameters, render, site
+from capacity_kit.reporting import index, parameters, render, scan, site
 from capacity_kit.reporting.parameters import Parameter, Value
-from capacity_kit.reporting.result import Failure, Result, published_in
+from capacity_kit.reporting.result import Failure, Result, published_in, sql_digests
 from capacity_kit.settings import Settings
-from capacity_kit.vault import connection
+from capacity_kit.vault import connection, deploy
 
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the section being worked on."""
@@ -75,6 +75,8 @@ def run(
     cell_timeout: int = 600,
     progress: Progress | None = None,
     execute: Execute | None = None,
+    secrets: Callable[[], Mapping[str, str]] | None = None,
+    site_url: str | None = None,
 ) -> Published:
     """Run a notebook with papermill and publish it to ``settings.site``.
 
@@ -94,6 +96,10 @@ def run(
         Told before each cell.
     execute : Execute, optional
         How the notebook is run; by papermill in a kernel of its own when left out.
+    secrets : callable, optional
+        Asked after the run: what else must not be published, as `capacity_kit.reporting.scan.known` gives it.
+    site_url : str, optional
+        Where readers find the site, for its feed; the site remembers it.
 
     Returns
     -------
@@ -104,10 +110,11 @@ def run(
     ------
     CapacityError
         If there is no such notebook, a parameter is unknown or ill-typed, the tenant or the resource type is
-        unknown, no database answers, or the site cannot be written. Nothing is published then.
+        unknown, no database answers, the site cannot be written, or what would be published holds what looks
+        like a secret. Nothing is published then.
     """
     file = find(notebook)
-    node = _load(file)
+    node = load(file)
     declared = parameters.declared(node, file.stem)
     values = parameters.checked(file.stem, declared, given or {})
     tenant = str(values.get("tenant", vault.ALL))
@@ -130,16 +137,22 @@ def run(
             parameters=values,
             versions={
                 "capacity-kit": version("capacity-kit"),
+                "schema": deploy.SCHEMA_VERSION,
                 "PostgreSQL": opened.server.version.split(" ")[0],
                 "Python": platform.python_version(),
             },
+            sql=sql_digests(),
         )
         environment = _environment(opened, settings, as_of)
         connection.keep_secret(opened.dsn.get_secret_value())
+        passwords = connection.Target(opened.dsn, "argument").passwords
+        named = {opened.server.database, opened.server.role}
     executed, failure = (execute or _execute)(node, file.stem, values, environment, cell_timeout, progress)
+    hidden = scan.known(passwords, named) | dict(secrets() if secrets else {})
+    _hold_back(file.stem, scan.notebook(executed, hidden))
     _blot(executed)
     result = _conclude(result, executed, failure and Failure(**_without(vars(failure))))
-    return Published(_publish(settings.site, declared, executed, result, as_of), result)
+    return Published(_publish(settings.site, declared, executed, result, as_of, hidden, site_url), result)
 
 
 def find(notebook: str) -> Path:
@@ -162,10 +175,17 @@ def find(notebook: str) -> Path:
 
 def declared_by(file: Path) -> list[Parameter]:
     """The parameters of a notebook file."""
-    return parameters.declared(_load(file), file.stem)
+    return parameters.declared(load(file), file.stem)
 
 
-def _load(file: Path) -> NotebookNode:
+def load(file: Path) -> NotebookNode:
+    """The notebook in a file.
+
+    Raises
+    ------
+    CapacityError
+        If it is none.
+    """
     try:
         return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call,no-any-return]
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
@@ -359,7 +379,13 @@ def section(notebook: NotebookNode, cell: int) -> str:
     return ""
 
 
-_section = section
+def _hold_back(name: str, leak: scan.Leak | None) -> None:
+    """Refuse to publish what holds a secret."""
+    if leak is not None:
+        raise CapacityError(
+            f"The report {name} is held back: {leak}",
+            "Nothing of it was published; take it out of the notebook.",
+        )
 
 
 def _blot(executed: NotebookNode) -> None:
@@ -384,25 +410,38 @@ def _without(found: Any) -> Any:
 
 
 def _conclude(result: Result, executed: NotebookNode, failure: Failure | None) -> Result:
-    """`result` with what the notebook published, or with its failure."""
-    found = published_in(executed)
-    if failure is None and found is None:
-        failure = Failure(result.notebook, None, "", "the notebook ended without publishing a result")
-    if failure is not None:
-        return replace(result, verdict="failed", headline=f"Failed: {failure.error}", failure=failure)
-    assert found is not None
-    return replace(
-        result,
-        verdict=found.verdict,
-        headline=found.headline,
-        kpis=found.kpis,
-        data_as_of=found.data_as_of,
-        simulated=found.simulated,
-    )
+    """`result` with what the notebook published, or with its failure: what it published may be no result."""
+    found = None
+    try:
+        found = published_in(executed)
+        wrong = "the notebook ended without publishing a result" if found is None else None
+    except (KeyError, TypeError, ValueError) as error:
+        wrong = f"what the notebook published is no result: {units.plain(str(error), 200)}"
+    if failure is None and found is not None:
+        complete = replace(
+            result,
+            verdict=found.verdict,
+            headline=found.headline,
+            kpis=found.kpis,
+            data_as_of=found.data_as_of,
+            simulated=found.simulated,
+        )
+        complaint = complete.complaint()
+        if complaint is None:
+            return complete
+        wrong = f"what the notebook published is no result: {complaint}"
+    failure = failure or Failure(result.notebook, None, "", str(wrong))
+    return replace(result, verdict="failed", headline=f"Failed: {failure.error}", failure=failure)
 
 
 def _publish(
-    root: Path, declared: list[Parameter], executed: NotebookNode, result: Result, as_of: datetime
+    root: Path,
+    declared: list[Parameter],
+    executed: NotebookNode,
+    result: Result,
+    as_of: datetime,
+    hidden: Mapping[str, str],
+    site_url: str | None,
 ) -> Path:
     defaults = {p.name: p.default for p in declared}
     others = {k: v for k, v in result.parameters.items() if k not in ("tenant", "as_of") and v != defaults[k]}
@@ -412,7 +451,9 @@ def _publish(
         "index.html": render.page(executed, result, {p.name: p.description for p in declared}),
         "result.json": result.to_json(),
     }
+    for shown in ("index.html", "result.json"):
+        _hold_back(result.notebook, scan.page(files[shown], hidden))
     with site.locked(root):
         site.put(root, place, files)
-        index.write(root)
+        index.write(root, site_url)
     return root / place / "index.html"

@@ -138,6 +138,21 @@ def test_a_report_is_made_when_it_is_due_and_once(station):
     assert station.runs() == [("report||2026-11-02T06:00:00Z", "ok", True, 1)]
 
 
+def test_a_channels_address_holds_a_report_back_though_its_notebook_never_had_it(station, monkeypatch):
+    monkeypatch.setenv("CAPACITY_CHANNEL_CHAT", "slack://T0KEN4ABCDEFGHIJKL/rest")
+    station.notebook(
+        "trial", "import os; print('T0KEN4' + 'ABCDEFGHIJKL', os.environ.get('CAPACITY_CHANNEL_CHAT'))"
+    )
+    station.reports("recipients: [CHAT], retries: 0")
+    (made,) = station.call(MONDAY + timedelta(minutes=1))
+    assert (made.state, made.page, made.is_over, made.told) == ("failed", None, True, 1)
+    assert made.headline.startswith(
+        "Failed: The report trial is held back: cell 4 holds the address of channel CHAT."
+    )
+    assert not list(station.site.rglob("*")), "nothing of it is there"
+    assert "T0KEN" not in str(station.told()) + str(station.runs("*"))
+
+
 def test_a_line_that_is_read_as_it_comes_due_is_not_late(station):
     assert [made.run.due_at for made in station.call(MONDAY + timedelta(seconds=2))] == [MONDAY]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from urllib.parse import quote
 
 import nbformat
 import pytest
@@ -13,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from capacity_kit import settings
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import run
+from capacity_kit.reporting.result import MIME
 
 PARAMETERS = """
 tenant: str = "ALL"  # whose resources
@@ -62,7 +62,7 @@ def test_a_report_is_page_notebook_and_result(publish, tmp_path):
     found = json.loads((done.page.parent / "result.json").read_text())
     asked = {"tenant": "ALL", "resource_type": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
     assert found["parameters"] == asked
-    assert set(found["versions"]) == {"capacity-kit", "PostgreSQL", "Python"}
+    assert set(found["versions"]) == {"capacity-kit", "schema", "PostgreSQL", "Python"}
     html = done.page.read_text()
     assert "14 days." in html
     assert "publish(" not in html
@@ -92,6 +92,21 @@ def test_a_failed_notebook_gives_a_partial_report_with_the_failure_on_top(publis
     assert "kept" in html
     assert "never" not in html
     assert "failed" in (tmp_path / "site/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ({"verdict": "ok", "headline": "x", "kpis": [{"label": "Days", "value": 3}]}, "kpis.0.value: "),
+        ({"verdict": "fine", "headline": "x"}, "unknown verdict 'fine'"),
+    ],
+)
+def test_what_is_published_but_no_result_is_a_failure_that_says_why(publish, shown, said):
+    done = publish(f"display({{'{MIME}': {shown!r}, 'text/plain': 'x'}}, raw=True)")
+    assert done.result.verdict == "failed"
+    assert done.result.headline.startswith(f"Failed: what the notebook published is no result: {said}")
+    assert done.result.complaint() is None
+    assert json.loads((done.page.parent / "result.json").read_text())["sql"]["queries"]
 
 
 def test_a_notebook_that_publishes_nothing_has_failed(publish):
@@ -124,30 +139,39 @@ def test_an_unknown_notebook_is_refused_with_the_names_of_those_there_are():
         run.find("growth")
 
 
-def test_a_password_reaches_no_notebook_page_or_result(publish, pg18):
+def test_a_secret_holds_the_whole_report_back_in_one_line_without_it(publish, pg18, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPACITY_CHANNEL_CHAT", "slack://T0KEN4ABCDEFGHIJKL/rest")
     dsn = pg18.dsn + "&password=hunter2-secret"
-    leak = "import os; print(os.environ['CAPACITY_DSN'])"
-    done = publish(leak, "import os; raise RuntimeError(os.environ['CAPACITY_DSN'])", dsn=dsn)
-    for file in [*done.page.parent.iterdir(), done.page.parents[3] / "index.html"]:
-        assert "hunter2" not in file.read_text(), file.name
-    assert "***" in done.result.failure.error
+    cells = ("print('kept')", "import os; print(os.environ['CAPACITY_DSN'])", GOOD)
+    with pytest.raises(CapacityError) as held:
+        publish(*cells, dsn=dsn)
+    assert held.value.message == "The report trial is held back: cell 6 holds the database's password"
+    assert "hunter2" not in str(held.value)
+    with pytest.raises(CapacityError, match="cell 5 holds the database's password"):
+        publish("import os; raise RuntimeError(os.environ['CAPACITY_DSN'])", dsn=dsn)
+    with pytest.raises(CapacityError, match="cell 5 holds the address of channel CHAT"):
+        publish("print('T0KEN4' + 'ABCDEFGHIJKL')", GOOD)
+    assert not list((tmp_path / "site").rglob("*"))
 
 
-def test_no_form_of_a_password_and_no_second_one_reaches_a_page(publish, pg18, monkeypatch):
-    hard, other = "S3cr%t p@ss/w'\"\\ ‹é", "a-second-one"
-    monkeypatch.setenv("PGPASSWORD", other)
-    dsn = f"{pg18.dsn}&password={quote(hard, safe='')}"
-    forms = (
-        "import os, json; from psycopg import conninfo; d = conninfo.conninfo_to_dict(os.environ['CAPACITY_DSN'])",
-        "print(d); print(repr(d['password'])); print(json.dumps(d))",
-        "print(os.environ['CAPACITY_DSN']); display(dict(os.environ))",
-        "print(conninfo.make_conninfo(**d)); print(os.environ.get('PGPASSWORD'))",
+def test_a_secret_that_only_the_page_shows_holds_it_back(publish, pg18, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPLOY_TOKEN", "a-token-of-the-deployment")
+    monkeypatch.setattr(run.render, "page", lambda *_: "<p>a-token-of-<b>the</b>-deployment</p>")
+    with pytest.raises(CapacityError, match="held back: the page holds the value of DEPLOY_TOKEN"):
+        publish(GOOD)
+    assert not list((tmp_path / "site").rglob("*"))
+
+
+def test_a_password_too_short_to_be_told_from_a_word_is_blotted_out(publish, pg18):
+    done = publish(
+        "import os; print(os.environ['CAPACITY_DSN'].rpartition('=')[2])",
+        GOOD,
+        dsn=pg18.dsn + "&password=hush55",
     )
-    done = publish(*forms, GOOD, dsn=dsn)
+    assert done.result.verdict == "ok"
     for file in done.page.parent.iterdir():
-        text = file.read_text()
-        for part in ("S3cr", "p@ss", "p%40ss", other):
-            assert part not in text, (file.name, part, text[max(0, text.find(part) - 80) :][:200])
+        assert "hush55" not in file.read_text(), file.name
+    assert "***" in done.page.read_text()
 
 
 def test_a_password_that_is_a_word_of_the_notebook_format_spoils_nothing(publish, pg18):

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
 
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import index, site
+from capacity_kit.reporting import due, feed, index, site
 from capacity_kit.reporting.result import Kpi, Result
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -146,7 +147,13 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
     (left / "index.html").write_text("half")
     publish(tmp_path, found())
     assert not left.exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "growth_analysis", "index.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".lock",
+        ".site.json",
+        "feed.xml",
+        "growth_analysis",
+        "index.html",
+    ]
 
 
 FILL = """
@@ -231,3 +238,99 @@ def test_a_link_in_the_site_is_not_followed(tmp_path):
     with pytest.raises(CapacityError, match="symbolic link"), site.locked(root):
         site.put(root, Path("notebook/tenant/time"), {"index.html": "x"})
     assert not list((tmp_path / "outside").iterdir())
+
+
+def leads_to(page: Path) -> Path:
+    """Where a reader of `page` ends up, from its file alone."""
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    after, _, target = soup.find("meta", {"http-equiv": "refresh"})["content"].partition("; url=")
+    assert (after, soup.main.a["href"]) == ("0", target)
+    return (page.parent / target).resolve()
+
+
+def test_latest_leads_to_the_newest_report_of_a_tenant(tmp_path):
+    first = publish(tmp_path, found())
+    latest = tmp_path / "growth_analysis/harbour/latest/index.html"
+    assert leads_to(latest) == first / "index.html"
+    second = publish(tmp_path, found(as_of="2026-12-01T00:00:00+00:00", verdict="failed"))
+    publish(tmp_path, found(as_of="2026-10-01T00:00:00+00:00"))
+    publish(tmp_path, found(tenant="lights"))
+    assert leads_to(latest) == second / "index.html"
+    assert leads_to(tmp_path / "growth_analysis/lights/latest/index.html").is_file()
+    assert len(index.entries(tmp_path)) == 4, "latest is an address, and no report"
+
+
+def test_latest_prefers_what_was_asked_without_other_parameters(tmp_path):
+    usual = publish(tmp_path, found())
+    other = site.folder("growth_analysis", "harbour", NOW.replace(month=12), {"days": 60})
+    with site.locked(tmp_path):
+        newer = found(as_of="2026-12-01T00:00:00+00:00").to_json()
+        site.put(tmp_path, other, {"index.html": "x", "result.json": newer})
+        index.write(tmp_path)
+    assert leads_to(tmp_path / "growth_analysis/harbour/latest/index.html") == usual / "index.html"
+
+
+def test_latest_goes_with_the_last_report(tmp_path):
+    folder = publish(tmp_path, found())
+    due.keep(tmp_path, [folder.relative_to(tmp_path).as_posix()], 0)
+    assert not (folder.parent / "latest").exists()
+    assert feed_of(tmp_path)[1] == []
+
+
+def feed_of(root: Path) -> tuple[ElementTree.Element, list[dict[str, str]]]:
+    """The feed, and of each entry what a reader makes of it; what RFC 4287 demands of it is there once."""
+    atom = "{http://www.w3.org/2005/Atom}"
+    top = ElementTree.parse(root / "feed.xml").getroot()
+    assert top.tag == f"{atom}feed"
+    assert len(top.findall(f"{atom}author/{atom}name")) == 1
+    entries = top.findall(f"{atom}entry")
+    for element in [top, *entries]:
+        for name in ("id", "title", "updated"):
+            assert len(element.findall(f"{atom}{name}")) == 1
+        assert datetime.fromisoformat(element.findtext(f"{atom}updated")).tzinfo
+        assert len(element.findall(f"{atom}link[@rel='alternate']")) == 1
+    found = [
+        {name: entry.findtext(f"{atom}{name}") for name in ("id", "title", "updated", "summary")}
+        | {"href": entry.find(f"{atom}link").get("href")}
+        for entry in entries
+    ]
+    assert len({entry["id"] for entry in found}) == len(found)
+    return top, found
+
+
+def test_the_feed_tells_of_the_newest_first_with_ids_that_stay(tmp_path):
+    publish(tmp_path, found())
+    folder = publish(
+        tmp_path, found(as_of="2026-12-01T06:00:00+00:00", verdict="at risk", headline=EVIL + "\x07")
+    )
+    top, entries = feed_of(tmp_path)
+    assert [entry["updated"] for entry in entries] == ["2026-12-01T06:00:00Z", "2026-11-01T00:00:00Z"]
+    assert entries[0]["title"] == "Growth analysis, Harbour (harbour): at risk"
+    assert entries[0]["summary"] == EVIL + "\N{REPLACEMENT CHARACTER}"
+    assert (tmp_path / entries[0]["href"]).resolve() == folder / "index.html"
+    assert top.findtext("{*}updated") == "2026-12-01T06:00:00Z"
+    publish(tmp_path, found(headline="Made again."))
+    again = feed_of(tmp_path)
+    assert again[0].findtext("{*}id") == top.findtext("{*}id")
+    assert [entry["id"] for entry in again[1]] == [entry["id"] for entry in entries]
+    assert again[1][1]["summary"] == "Made again."
+    assert 'href="feed.xml"' in (tmp_path / "index.html").read_text()
+
+
+def test_the_feeds_links_are_the_sites_address_once_it_is_known(tmp_path):
+    publish(tmp_path, found())
+    ids = [entry["id"] for entry in feed_of(tmp_path)[1]]
+    with site.locked(tmp_path):
+        index.write(tmp_path, "https://reports.example.org/capacity")
+    publish(tmp_path, found(tenant="lights"))
+    top, entries = feed_of(tmp_path)
+    assert entries[0]["href"].startswith("https://reports.example.org/capacity/growth_analysis/")
+    assert top.find("{*}link[@rel='self']").get("href") == "https://reports.example.org/capacity/feed.xml"
+    assert set(ids) < {entry["id"] for entry in entries}
+
+
+def test_of_very_many_reports_the_feed_tells_the_newest(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "LONGEST", 2)
+    for month in (3, 1, 2):
+        publish(tmp_path, found(as_of=f"2026-0{month}-01T00:00:00+00:00"))
+    assert [entry["updated"][:7] for entry in feed_of(tmp_path)[1]] == ["2026-03", "2026-02"]
