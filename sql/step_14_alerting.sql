@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.maintenance_window (
     resource_type  varchar(50),
     starts_at      timestamptz NOT NULL,
     ends_at        timestamptz NOT NULL,
-    repeat_weeks   integer     CHECK (repeat_weeks > 0),
+    repeat_weeks   integer     CHECK (repeat_weeks BETWEEN 1 AND 520),
     time_zone      text        NOT NULL DEFAULT 'UTC',
     reason         text,
     declared_by    text        NOT NULL DEFAULT session_user,
@@ -82,6 +82,9 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.maintenance_window (
 );
 COMMENT ON TABLE capacity_alerting.maintenance_window IS
     'Planned work: alerts wait until it is over, unless their threshold is exempt (maintenance_window_exempt). tenant_hk NULL: the system and every tenant; resource_type NULL: every type. From starts_at until before ends_at.';
+ALTER TABLE capacity_alerting.maintenance_window ADD COLUMN IF NOT EXISTS is_system_only boolean NOT NULL DEFAULT false
+    CHECK (NOT is_system_only OR tenant_hk IS NULL);
+COMMENT ON COLUMN capacity_alerting.maintenance_window.is_system_only IS 'The system''s resources alone: those that are no tenant''s.';
 COMMENT ON COLUMN capacity_alerting.maintenance_window.repeat_weeks IS 'Again after so many weeks, at the same local time in time_zone; NULL: once.';
 
 CREATE TABLE IF NOT EXISTS capacity_alerting.mute (
@@ -96,7 +99,9 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.mute (
     reason                text,
     CHECK (isfinite(from_at) AND isfinite(until_at) AND from_at <= until_at)
 );
+ALTER TABLE capacity_alerting.mute ADD COLUMN IF NOT EXISTS is_system_only boolean NOT NULL DEFAULT false CHECK (NOT is_system_only OR tenant_hk IS NULL);
 COMMENT ON TABLE capacity_alerting.mute IS 'What operators do not want to hear of for a while, from from_at until before until_at. NULL: any.';
+COMMENT ON COLUMN capacity_alerting.mute.is_system_only IS 'The system''s resources alone: those that are no tenant''s.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.check_time_zone() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -130,8 +135,9 @@ BEGIN ATOMIC
         SELECT FROM capacity_alerting.maintenance_window w
         CROSS JOIN LATERAL (SELECT w.starts_at AT TIME ZONE w.time_zone AS starts, w.ends_at AT TIME ZONE w.time_zone AS ends,
                                    p_at AT TIME ZONE w.time_zone AS at) l
-        CROSS JOIN LATERAL (SELECT make_interval(weeks => w.repeat_weeks * floor(extract(epoch FROM l.at - l.starts) / (604800 * w.repeat_weeks))::int) AS passed) r
-        WHERE (w.tenant_hk IS NULL OR w.tenant_hk = p_tenant_hk) AND (w.resource_type IS NULL OR w.resource_type = p_resource_type)
+        CROSS JOIN LATERAL (SELECT make_interval(weeks => w.repeat_weeks * floor(extract(epoch FROM l.at - l.starts) / (604800.0 * w.repeat_weeks))::int) AS passed) r
+        WHERE CASE WHEN w.is_system_only THEN p_tenant_hk IS NULL ELSE w.tenant_hk IS NULL OR w.tenant_hk = p_tenant_hk END
+          AND (w.resource_type IS NULL OR w.resource_type = p_resource_type)
           AND CASE WHEN w.repeat_weeks IS NULL THEN w.starts_at <= p_at AND p_at < w.ends_at
                    ELSE l.at >= l.starts AND l.at < l.ends + r.passed END);
 END;
@@ -145,7 +151,7 @@ BEGIN ATOMIC
         SELECT FROM capacity_alerting.mute m
         WHERE m.from_at <= p_at AND p_at < m.until_at
           AND (m.capacity_threshold_hk IS NULL OR m.capacity_threshold_hk = p_threshold_hk)
-          AND (m.tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk)
+          AND CASE WHEN m.is_system_only THEN p_tenant_hk IS NULL ELSE m.tenant_hk IS NULL OR m.tenant_hk = p_tenant_hk END
           AND (m.resource_type IS NULL OR m.resource_type = p_resource_type)
           AND (m.resource_name IS NULL OR m.resource_name = p_resource_name));
 END;
@@ -338,9 +344,11 @@ COMMENT ON TYPE capacity_alerting.pair IS
 ---------------------------------------------------------------------------------------------------------------------
 -- What operators call: mutes, maintenance, hours
 ---------------------------------------------------------------------------------------------------------------------
+DROP FUNCTION IF EXISTS capacity_alerting.mute_alerts(timestamptz, bytea, bytea, text, text, text, text, timestamptz);  -- before it knew of the system alone
 CREATE OR REPLACE FUNCTION capacity_alerting.mute_alerts(
     p_until timestamptz, p_threshold_hk bytea DEFAULT NULL, p_tenant_hk bytea DEFAULT NULL, p_resource_type text DEFAULT NULL,
-    p_resource_name text DEFAULT NULL, p_by text DEFAULT NULL, p_reason text DEFAULT NULL, p_from timestamptz DEFAULT NULL)
+    p_resource_name text DEFAULT NULL, p_by text DEFAULT NULL, p_reason text DEFAULT NULL, p_from timestamptz DEFAULT NULL,
+    p_system_only boolean DEFAULT false)
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_from timestamptz := coalesce(p_from, clock_timestamp());
@@ -353,15 +361,18 @@ BEGIN
         RAISE EXCEPTION 'a mute needs an end: what is muted for ever is forgotten';
     ELSIF p_until <= v_from THEN
         RAISE EXCEPTION 'a mute must end after it begins (%)', v_from;
+    ELSIF p_system_only AND p_tenant_hk IS NOT NULL THEN
+        RAISE EXCEPTION 'a mute is of the system alone, or of a tenant';
     END IF;
-    INSERT INTO capacity_alerting.mute (capacity_threshold_hk, tenant_hk, resource_type, resource_name, from_at, until_at, muted_by, reason)
-    VALUES (p_threshold_hk, p_tenant_hk, p_resource_type, p_resource_name, v_from, p_until, coalesce(p_by, session_user), p_reason)
+    INSERT INTO capacity_alerting.mute (capacity_threshold_hk, tenant_hk, is_system_only, resource_type, resource_name, from_at, until_at, muted_by, reason)
+    VALUES (p_threshold_hk, p_tenant_hk, coalesce(p_system_only, false), p_resource_type, p_resource_name, v_from, p_until, coalesce(p_by, session_user),
+            p_reason)
     RETURNING mute_id INTO v_id;
     RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION capacity_alerting.mute_alerts(timestamptz, bytea, bytea, text, text, text, text, timestamptz) IS
-    'No new alerts and no escalations until p_until of what the arguments name (NULL: any); returns the number by which unmute ends it.';
+COMMENT ON FUNCTION capacity_alerting.mute_alerts(timestamptz, bytea, bytea, text, text, text, text, timestamptz, boolean) IS
+    'No new alerts and no escalations until p_until of what the arguments name (NULL: any; p_system_only: of no tenant''s); returns the number by which unmute ends it.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.unmute(p_mute_id bigint, p_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -376,9 +387,11 @@ END
 $$;
 COMMENT ON FUNCTION capacity_alerting.unmute(bigint, timestamptz) IS 'Ends a mute now.';
 
+DROP FUNCTION IF EXISTS capacity_alerting.declare_maintenance(timestamptz, timestamptz, bytea, text, integer, text, text, text);  -- before it knew of the system alone
 CREATE OR REPLACE FUNCTION capacity_alerting.declare_maintenance(
     p_starts_at timestamptz, p_ends_at timestamptz, p_tenant_hk bytea DEFAULT NULL, p_resource_type text DEFAULT NULL,
-    p_repeat_weeks integer DEFAULT NULL, p_time_zone text DEFAULT NULL, p_reason text DEFAULT NULL, p_by text DEFAULT NULL)
+    p_repeat_weeks integer DEFAULT NULL, p_time_zone text DEFAULT NULL, p_reason text DEFAULT NULL, p_by text DEFAULT NULL,
+    p_system_only boolean DEFAULT false)
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_id bigint;
@@ -386,9 +399,13 @@ BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
     IF p_starts_at IS NULL OR p_ends_at IS NULL OR p_starts_at >= p_ends_at THEN
         RAISE EXCEPTION 'a maintenance window must end after it begins';
+    ELSIF p_repeat_weeks NOT BETWEEN 1 AND 520 THEN
+        RAISE EXCEPTION 'a maintenance window is repeated after 1 to 520 weeks, not %', p_repeat_weeks;
+    ELSIF p_system_only AND p_tenant_hk IS NOT NULL THEN
+        RAISE EXCEPTION 'a maintenance window is of the system alone, or of a tenant';
     END IF;
-    INSERT INTO capacity_alerting.maintenance_window (tenant_hk, resource_type, starts_at, ends_at, repeat_weeks, time_zone, reason, declared_by)
-    VALUES (p_tenant_hk, p_resource_type, p_starts_at, p_ends_at, p_repeat_weeks,
+    INSERT INTO capacity_alerting.maintenance_window (tenant_hk, is_system_only, resource_type, starts_at, ends_at, repeat_weeks, time_zone, reason, declared_by)
+    VALUES (p_tenant_hk, coalesce(p_system_only, false), p_resource_type, p_starts_at, p_ends_at, p_repeat_weeks,
             coalesce(p_time_zone, (SELECT c.time_zone FROM capacity_alerting.business_calendar c
                                    WHERE coalesce(c.tenant_hk, ''::bytea) IN (''::bytea, coalesce(p_tenant_hk, ''::bytea))
                                    ORDER BY c.tenant_hk IS NULL LIMIT 1), 'UTC'),
@@ -397,8 +414,8 @@ BEGIN
     RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION capacity_alerting.declare_maintenance(timestamptz, timestamptz, bytea, text, integer, text, text, text) IS
-    'Planned work during which alerts wait; p_repeat_weeks: again at the same local time (NULL zone: the business calendar''s). Returns the number by which cancel_maintenance takes it back.';
+COMMENT ON FUNCTION capacity_alerting.declare_maintenance(timestamptz, timestamptz, bytea, text, integer, text, text, text, boolean) IS
+    'Planned work during which alerts wait; p_system_only: of no tenant''s resources; p_repeat_weeks: again at the same local time (NULL zone: the business calendar''s). Returns the number by which cancel_maintenance takes it back.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.cancel_maintenance(p_maintenance_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -453,6 +470,8 @@ BEGIN
         RAISE EXCEPTION 'a threshold''s name has at most 200 characters';
     ELSIF p_value IS NULL OR NOT (p_value >= 0 AND p_value < 'Infinity') THEN
         RAISE EXCEPTION 'threshold "%" needs a number of % that is not negative, not %', p_threshold_name, p_unit, coalesce(p_value::text, 'NULL');
+    ELSIF p_value > (CASE p_unit WHEN 'days' THEN 36500 ELSE 52560000 END) THEN
+        RAISE EXCEPTION 'threshold "%" looks over % %: more than a hundred years', p_threshold_name, p_value, p_unit;
     END IF;
     v_row.capacity_threshold_hk := capacity_ops.hash_key(v_key);
     v_row.load_date := clock_timestamp();
@@ -762,6 +781,17 @@ BEGIN ATOMIC
     SELECT coalesce(array_position('{INFO,WARNING,CRITICAL,EMERGENCY}'::text[], upper(p_severity)), 1);
 END;
 
+CREATE OR REPLACE FUNCTION capacity_alerting.render_link(p_template text, p_values jsonb) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT nullif(capacity_ops.render_template(p_template, coalesce(jsonb_object_agg(f.key, (
+        SELECT string_agg(CASE WHEN c.c ~ '^[A-Za-z0-9._~-]$' THEN c.c
+                               ELSE regexp_replace(upper(encode(convert_to(c.c, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END, '' ORDER BY c.place)
+        FROM regexp_split_to_table(f.value, '') WITH ORDINALITY AS c (c, place))), '{}')), '')
+    FROM jsonb_each_text(p_values) f WHERE p_template LIKE '%{' || f.key || '}%';
+END;
+COMMENT ON FUNCTION capacity_alerting.render_link(text, jsonb) IS
+    'A link with its placeholders filled in, as RFC 3986 has them within a path: a name with a blank or a slash in it does not break it. NULL: not set.';
+
 -- One notification for each (channel, contact, kind, condition, family) of these alerts: a storm is one page.
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -839,9 +869,10 @@ BEGIN
                    g.lines,
                    CASE WHEN g.n > 10 THEN format('and %s more', to_char(g.n - 10, 'FM999,999,999')) END,
                    CASE WHEN c.auto_resolution_action <> '' THEN 'What is to be done: ' || c.auto_resolution_action END,
+                   CASE WHEN p_kind = 'ALERT' THEN format('Raised at %s.', to_char(c.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) END,
                    'Acknowledge: capacity alerts ack ' || left(encode(c.alert_hk, 'hex'), 8),
-                   'Runbook: ' || nullif(capacity_ops.render_template(v_runbook, v.named), ''),
-                   'Report: ' || nullif(capacity_ops.render_template(v_report, v.named), '')) AS body
+                   'Runbook: ' || capacity_alerting.render_link(v_runbook, v.named),
+                   'Report: ' || capacity_alerting.render_link(v_report, v.named)) AS body
         FROM grouped g
         JOIN placed c ON c.place = 1 AND c.channel = g.channel AND c.contact IS NOT DISTINCT FROM g.contact AND c.condition = g.condition AND c.family = g.family
         CROSS JOIN LATERAL (
@@ -935,8 +966,8 @@ BEGIN
                    format('Resolved: %s%s', l.what, CASE WHEN o.n > 1 THEN format(' and %s more', to_char(o.n - 1, 'FM999,999,999')) END),
                    concat_ws(E'\n', CASE WHEN o.n > 1 THEN format('All %s alerts are over.', to_char(o.n, 'FM999,999,999')) END, l.lines,
                              CASE WHEN o.n > 10 THEN format('and %s more', to_char(o.n - 10, 'FM999,999,999')) END,
-                             'Runbook: ' || nullif(capacity_ops.render_template(v_runbook, c.named), ''),
-                             'Report: ' || nullif(capacity_ops.render_template(v_report, c.named), ''), 'key: ' || w.key),
+                             'Runbook: ' || capacity_alerting.render_link(v_runbook, c.named),
+                             'Report: ' || capacity_alerting.render_link(v_report, c.named), 'key: ' || w.key),
                    w.dedup_key, p_at) AS notification_hk
         FROM written w JOIN over o ON o.dedup_key = w.dedup_key JOIN line l ON l.dedup_key = w.dedup_key JOIN cause c ON c.dedup_key = w.dedup_key),
     linked AS (
@@ -967,6 +998,7 @@ DECLARE
     v_raised bytea[];
     v_escalated bytea[];
     v_resolved bytea[];
+    v_untold bytea[];
     v_thresholds integer;
     v_exceeded integer;
     v_unknown integer;
@@ -993,7 +1025,7 @@ BEGIN
     verdict AS (
         SELECT j.*, t.threshold_operator, t.threshold_value, coalesce(t.recovery_margin, v_margin) AS margin, s.capacity_threshold_hk IS NOT NULL AS is_standing,
                p_is_rehearsal OR coalesce(t.evaluation_frequency_minutes, 0) <= 0 OR previous.at IS NULL OR p_at < previous.at
-               OR floor(extract(epoch FROM p_at) / (60 * t.evaluation_frequency_minutes)) > floor(extract(epoch FROM previous.at) / (60 * t.evaluation_frequency_minutes)) AS is_due
+               OR floor(extract(epoch FROM p_at) / (60.0 * t.evaluation_frequency_minutes)) > floor(extract(epoch FROM previous.at) / (60.0 * t.evaluation_frequency_minutes)) AS is_due
         FROM capacity_ops.judged(p_tenant_hk, p_at) j
         JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
         LEFT JOIN own o ON o.tenant_hk = j.tenant_hk
@@ -1100,7 +1132,7 @@ BEGIN
             FROM candidate c WHERE c.gate IS NOT NULL AND c.gate IS DISTINCT FROM c.held_by AND e.episode_hk = c.episode_hk AND e.load_end_date IS NULL),
         due AS MATERIALIZED (
             SELECT c.*, v.facts, h.episode_bk,
-                   CASE c.condition WHEN 'RUNWAY' THEN p_at + make_interval(secs => 86400 * c.threshold_value::float8) ELSE p_at + v_horizon END AS horizon_until,
+                   CASE c.condition WHEN 'RUNWAY' THEN p_at + make_interval(secs => 86400 * least(c.threshold_value, 36500)::float8) ELSE p_at + v_horizon END AS horizon_until,
                    c.condition = 'ABSENCE' OR coalesce(c.utilization >= c.next_level, false) AS is_true
             FROM candidate c
             JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
@@ -1122,7 +1154,7 @@ BEGIN
                    coalesce(d.alert_severity, CASE WHEN d.threshold_type = 'CRITICAL' THEN 'CRITICAL' ELSE 'WARNING' END), d.condition, d.level, d.next_level,
                    d.horizon_until, d.measure, d.utilization,
                    capacity_ops.render_template(coalesce(nullif(d.alert_message_template, ''), capacity_alerting.default_template(d.condition)),
-                       d.facts || (SELECT jsonb_object_agg(u.key, coalesce(capacity_ops.render_template(u.value, d.facts), '')) FROM jsonb_each_text(v_links) u)),
+                       d.facts || (SELECT jsonb_object_agg(u.key, coalesce(capacity_alerting.render_link(u.value, d.facts), '')) FROM jsonb_each_text(v_links) u)),
                    CASE WHEN d.is_true THEN 'TRUE' ELSE 'OPEN' END, CASE WHEN d.is_true THEN 'auto' END, CASE WHEN d.is_true THEN p_at END,
                    CASE WHEN d.condition = 'ABSENCE' THEN 'the absence is the fact itself'
                         WHEN d.is_true THEN format('%s%% of the capacity was reached already', trim_scale(d.next_level)) END,
@@ -1140,7 +1172,7 @@ BEGIN
             JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
             JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
                  AND t.escalation_enabled AND t.escalation_delay_minutes > 0
-            CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60 * t.escalation_delay_minutes))::int AS due) n
+            CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60.0 * t.escalation_delay_minutes))::int AS due) n
             WHERE a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND n.due > a.escalations
               AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
               AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
@@ -1148,6 +1180,21 @@ BEGIN
               AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
             RETURNING a.alert_hk)
         SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
+
+        -- What still stands and nobody was told of, since history raised it or there was no channel then: the present tells it
+        IF p_is_live AND NOT p_is_rehearsal THEN
+            SELECT array_agg(a.alert_hk) INTO v_untold
+            FROM unnest(v_pairs) p
+            JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+            JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL
+            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+            WHERE p.exceeded AND a.alert_hk <> ALL (coalesce(v_raised, '{}'))
+              AND NOT EXISTS (SELECT FROM capacity_alerting.notification_alert_l k WHERE k.alert_hk = a.alert_hk)
+              AND t.alert_enabled IS NOT FALSE
+              AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
+              AND NOT (v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at))
+              AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at));
+        END IF;
     END IF;
 
     -- They are over
@@ -1166,8 +1213,8 @@ BEGIN
         PERFORM capacity_alerting.count_triggers(p_tenant_hk, p_at);
     END IF;
 
-    IF v_raised IS NOT NULL THEN
-        v_sent := v_sent + capacity_alerting.notify_of('ALERT', v_raised, p_tenant_hk, p_at);
+    IF v_raised IS NOT NULL OR v_untold IS NOT NULL THEN
+        v_sent := v_sent + capacity_alerting.notify_of('ALERT', coalesce(v_raised, '{}') || coalesce(v_untold, '{}'), p_tenant_hk, p_at);
     END IF;
     IF v_escalated IS NOT NULL THEN
         v_sent := v_sent + capacity_alerting.notify_of('ESCALATION', v_escalated, p_tenant_hk, p_at);
@@ -1244,9 +1291,9 @@ DECLARE
     v_alert capacity_alerting.alert_s := capacity_alerting.require_alert(p_alert_hk);
 BEGIN
     IF v_alert.resolved_at IS NOT NULL THEN
-        RAISE EXCEPTION 'this alert was resolved at % by %', v_alert.resolved_at, v_alert.resolved_by;
+        RAISE EXCEPTION 'this alert was resolved at % by %', to_char(v_alert.resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), v_alert.resolved_by;
     ELSIF v_alert.acknowledged_at IS NOT NULL THEN
-        RAISE EXCEPTION 'this alert was acknowledged at % by %', v_alert.acknowledged_at, v_alert.acknowledged_by;
+        RAISE EXCEPTION 'this alert was acknowledged at % by %', to_char(v_alert.acknowledged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), v_alert.acknowledged_by;
     END IF;
     UPDATE capacity_alerting.alert_s a
     SET acknowledged_at = coalesce(p_at, clock_timestamp()), acknowledged_by = coalesce(p_by, session_user), acknowledged_note = p_note
@@ -1263,11 +1310,12 @@ DECLARE
     v_at timestamptz := coalesce(p_at, clock_timestamp());
 BEGIN
     IF v_alert.resolved_at IS NOT NULL THEN
-        RAISE EXCEPTION 'this alert was resolved at % by %', v_alert.resolved_at, v_alert.resolved_by;
+        RAISE EXCEPTION 'this alert was resolved at % by %', to_char(v_alert.resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), v_alert.resolved_by;
     ELSIF p_how NOT IN ('CAPACITY_ADDED', 'USAGE_CUT') THEN
         RAISE EXCEPTION 'how an alert was resolved is CAPACITY_ADDED, USAGE_CUT or NULL, not %', p_how;
     ELSIF v_at < v_alert.raised_at THEN
-        RAISE EXCEPTION 'this alert was raised at %, after %', v_alert.raised_at, v_at;
+        RAISE EXCEPTION 'this alert was raised at %, after %', to_char(v_alert.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+            to_char(v_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"');
     END IF;
     UPDATE capacity_alerting.alert_s a
     SET resolved_at = v_at, resolved_by = coalesce(p_by, session_user), resolved_note = p_note, resolved_how = p_how
@@ -1416,7 +1464,7 @@ BEGIN
                 SELECT l.resource_utilization_hk, l.tenant_hk, l.resource_type, l.resource_name, l.unit, min(l.capacity) AS capacity,
                        CASE v_round WHEN 'ABOVE' THEN min(l.capacity) * (max(l.level) + 1) / 100 WHEN 'BELOW' THEN min(l.capacity) * min(l.level) / 200
                                     ELSE min(l.current_value) END AS value,
-                       CASE v_round WHEN 'ABSENCE' THEN v_at - make_interval(secs => 60 * max(l.threshold_value)::float8 + 60) ELSE v_at END AS at
+                       CASE v_round WHEN 'ABSENCE' THEN v_at - make_interval(secs => 60 * least(max(l.threshold_value), 52560000)::float8 + 60) ELSE v_at END AS at
                 FROM looked_at l GROUP BY l.resource_utilization_hk, l.tenant_hk, l.resource_type, l.resource_name, l.unit),
             hidden AS (  -- as if the newest measurement were older than the longest absence that is allowed
                 UPDATE capacity_planning.resource_utilization_s s SET load_end_date = v_at

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pandas as pd
 import pytest
 
 from capacity_kit import cli, errors
@@ -110,6 +111,26 @@ def test_without_an_evaluation_there_is_nothing_to_list(run, store):
     assert "Run: capacity evaluate" in err
 
 
+def tenant_of(store, name, share):
+    """A tenant with a disk of its own, and one threshold on it, named as the system's; gives its hash key."""
+    key = store.value(
+        "INSERT INTO auth.tenant_h VALUES (sha256(%s), %s, now(), 'test') RETURNING tenant_hk",
+        name.encode(),
+        name,
+    )
+    store.run("SELECT capacity_planning.create_capacity_threshold(%s, 'disk warning', 'STORAGE', 80)", key)
+    store.run(
+        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = NULL WHERE load_end_date IS NULL"
+    )
+    measured = pd.DataFrame(
+        {"tenant": [key.hex()], "resource_type": ["STORAGE"], "resource_name": ["disk"], "unit": ["bytes"],
+         "measured_at": pd.DatetimeIndex([datetime.now(UTC)]), "value": [10.0 * share], "capacity": [1000.0], "line": [2]}
+    )  # fmt: skip
+    with store.vault() as opened:
+        opened.load([measured], "IMPORT:test", label="test", method="IMPORT")
+    return key
+
+
 def test_evaluate_says_what_it_recorded(run, store, tmp_path):
     assert run(*usage(tmp_path / "usage.csv", [72 + 0.5 * n for n in range(41)]))[0] == errors.OK
     code, out, _ = run("evaluate", "--dry-run")
@@ -124,7 +145,8 @@ def test_evaluate_says_what_it_recorded(run, store, tmp_path):
     assert store.value("SELECT count(*) FROM capacity_alerting.evaluation WHERE is_live") == 0
     _, out, _ = run("evaluate")
     assert "Recorded: 0 episodes began and 0 ended, 0 alerts raised." in out
-    _, _, err = run("evaluate", "--since", "10d", "--every", "1d")
+    code, _, err = run("evaluate", "--since", "10d", "--every", "1d")
+    assert code == errors.ATTENTION
     assert "10 times are left out" in err
     assert store.value("SELECT count(*) FROM capacity_alerting.evaluation") == 43
 
@@ -211,7 +233,7 @@ def test_several_are_acknowledged_or_none(run, alarmed):
     first, second = (row["id"] for row in listed(run))
     code, _, err = run("alerts", "ack", first, "0" * 12)
     assert code == errors.ERROR
-    assert "No alert's id begins with 000000000000" in err
+    assert "No alert's id and no message's key begins with 000000000000" in err
     assert {row["status"] for row in listed(run)} == {"OPEN"}
     code, out, _ = run("alerts", "ack", first, second)
     assert code == errors.OK
@@ -290,6 +312,85 @@ def test_what_is_muted_is_alerted_when_the_mute_is_over(run, store, tmp_path):
     assert one_line(err)
     run("evaluate")
     assert len(listed(run)) == 1
+
+
+def test_history_that_was_gone_through_already_ends_with_an_exit_code(run, store, tmp_path):
+    assert run(*usage(tmp_path / "usage.csv", [72] * 9))[0] == errors.OK  # nothing is exceeded
+    assert run("evaluate", "--since", "1d", "--every", "6h")[0] == errors.OK
+    code, _, err = run("evaluate", "--since", "1d", "--every", "6h")
+    assert code == errors.ATTENTION
+    assert "4 times are left out, since history is gone through once, before the first evaluation" in err
+    assert run("evaluate")[0] == errors.OK
+
+
+def test_the_system_is_muted_alone(run, store, tmp_path):
+    tenant_of(store, "meridian", 85)
+    assert run(*usage(tmp_path / "usage.csv", [70, 85]))[0] == errors.OK
+    assert run("alerts", "mute", "--tenant", "SYSTEM", "--for", "1h")[0] == errors.OK
+    assert "SYSTEM\t" in run("alerts", "unmute")[1]
+    run("evaluate")
+    assert [row["tenant"] for row in listed(run)] == ["meridian"]
+    assert run("alerts", "unmute", "1")[0] == errors.OK
+    run("evaluate")
+    assert {row["tenant"] for row in listed(run)} == {"meridian", "SYSTEM"}
+
+
+def test_maintenance_of_the_system_holds_no_tenant(run, store, tmp_path):
+    tenant_of(store, "meridian", 85)
+    assert run(*usage(tmp_path / "usage.csv", [70, 85]))[0] == errors.OK
+    now = datetime.now(UTC)
+    window = (
+        "--from",
+        (now - timedelta(hours=1)).isoformat(),
+        "--until",
+        (now + timedelta(hours=1)).isoformat(),
+    )
+    assert run("alerts", "maintenance", *window, "--tenant", "SYSTEM")[0] == errors.OK
+    assert "1\tSYSTEM\t" in run("alerts", "maintenance")[1]
+    run("evaluate")
+    assert [row["tenant"] for row in listed(run)] == ["meridian"]
+
+
+def test_a_threshold_is_muted_for_the_system_or_for_all_and_all_of_it_is_ended(run, store, tmp_path):
+    tenant_of(store, "meridian", 85)
+    _, out, _ = run("alerts", "mute", "--threshold", "disk warning", "--tenant", "SYSTEM", "--for", "1h")
+    assert "capacity alerts unmute 1 ends it" in out
+    assert run("alerts", "unmute")[1].count("disk warning SYSTEM\t") == 1
+    run("alerts", "unmute", "1")
+    code, out, _ = run("alerts", "mute", "--threshold", "disk warning", "--for", "1h", "--json")
+    assert json.loads(out)["mutes"] == [2, 3]
+    shown = run("alerts", "unmute")[1]
+    assert "disk warning SYSTEM\t" in shown
+    assert "disk warning meridian\t" in shown
+    code, _, err = run("alerts", "unmute", "2", "9")
+    assert code == errors.ERROR  # all or none
+    assert one_line(err)
+    assert "disk warning SYSTEM\t" in run("alerts", "unmute")[1]
+    assert run("alerts", "unmute", "2", "3")[1] == "Mute 2 is over.\nMute 3 is over.\n"
+    assert run("alerts", "unmute")[1] == "Nothing is muted.\n"
+
+
+def test_an_alert_is_found_by_what_a_message_of_it_says(run, store, tmp_path):
+    assert run(*usage(tmp_path / "usage.csv", [70, 95], names=["one", "two"]))[0] == errors.OK
+    run("evaluate")
+    key, incident, body = store.rows(
+        "SELECT key, dedup_key, body FROM capacity_alerting.notification WHERE severity = 'CRITICAL'"
+    )[0]
+    typed = re.search("capacity alerts ack ([0-9a-f]+)", body)[1]
+    cause = json.loads(run("alerts", "show", typed, "--json")[1])
+    assert cause["resource_name"] == "one"
+    for beginning in (key, key[:12], incident):
+        assert json.loads(run("alerts", "show", beginning, "--json")[1])["alert"] == cause["alert"]
+    for row in listed(run):
+        run("alerts", "resolve", row["id"])
+    ended = store.value(
+        "SELECT key FROM capacity_alerting.notification WHERE kind = 'RESOLUTION' AND dedup_key = %s",
+        incident,
+    )
+    assert json.loads(run("alerts", "show", ended, "--json")[1])["alert"] == cause["alert"]
+    code, _, err = run("alerts", "show", "0" * 20)
+    assert code == errors.ERROR
+    assert "No alert's id and no message's key begins with" in err
 
 
 def test_an_alert_is_muted_by_its_id_for_its_resource_alone(run, store, tmp_path):
@@ -446,6 +547,11 @@ def test_proof_of_life_names_what_cannot_fire_and_leaves_nothing(run, alarmed):
     assert "no memory\tMEMORY\tfailed\tcannot fire: never measured" in out
     assert "disk warning\tSTORAGE archive\tok\tWARNING: STORAGE archive is at 91.0% of its capacity" in out
     assert "2 of 3 thresholds reach a message; nothing of it stays." in out
+    assert "No message has a link to a runbook: UPDATE capacity_alerting.text_setting" in out
+    alarmed.run(
+        "UPDATE capacity_alerting.text_setting SET value = 'https://wiki.example.org/{resource_type}'"
+    )
+    assert "No message has a link" not in run("verify", "--alerts")[1]
     assert (
         alarmed.rows(RECORDS),
         alarmed.rows("SELECT * FROM capacity_alerting.alert_s ORDER BY 1, 2"),

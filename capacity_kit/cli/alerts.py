@@ -222,8 +222,6 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Say that it is over, and tell whom the alert was told. A breach that goes on raises a new one."""
-    if how not in (None, "added", "cut"):
-        raise CapacityError(f"--how is added or cut, not {units.plain(how, 40)!r}", exit_code=USAGE)
     with opened_vault(dsn) as opened, opened.transaction():
         done = [alerts.resolve(opened, typed, me(by), note, how) for typed in which]  # type: ignore[arg-type]
         _tell(opened, done, "resolved", as_json)
@@ -300,7 +298,7 @@ def mute(
         raise CapacityError("An alert's id says it all", "Leave out the other options.", USAGE)
     with opened_vault(dsn) as opened:
         end = until or datetime.now(UTC) + (length or timedelta())
-        number = alerts.mute(
+        numbers = alerts.mute(
             opened,
             end,
             me(by),
@@ -312,28 +310,30 @@ def mute(
             reason=reason,
         )
     if as_json:
-        console.as_json({"mute": number, "until": end})
+        console.as_json({"mutes": numbers, "until": end})
     else:
-        console.out.print(f"Muted until {units.at(end, _zone())}; capacity alerts unmute {number} ends it.")
+        ended_by = " ".join(map(str, numbers))
+        console.out.print(f"Muted until {units.at(end, _zone())}; capacity alerts unmute {ended_by} ends it.")
 
 
 def unmute(
-    number: Annotated[
-        int | None,
-        typer.Argument(metavar="[NUMBER]", help="Which; without it they are listed.", show_default=False),
+    numbers: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[NUMBER]...", help="Which; without one they are listed.", show_default=False),
     ] = None,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """End a mute, or list those that hold."""
-    with opened_vault(dsn) as opened:
-        if number is not None:
+    """End mutes, or list those that hold."""
+    with opened_vault(dsn) as opened, opened.transaction():
+        for number in numbers or ():
             alerts.unmute(opened, number)
         found = alerts.mutes(opened)
     if as_json:
         console.as_json(found)
-    elif number is not None:
-        console.out.print(f"Mute {number} is over.")
+    elif numbers:
+        for number in numbers:
+            console.out.print(f"Mute {number} is over.")
     elif found.empty:
         console.out.print("Nothing is muted.")
     else:
@@ -487,6 +487,8 @@ def calendar(
     """Show the business calendars, set one, or fill in a country's holidays."""
     from capacity_kit.alerting import calendar as holidays
 
+    if tenant == vault.SYSTEM:
+        raise CapacityError("The system keeps everyone's calendar", "Leave out --tenant.", USAGE)
     with opened_vault(dsn) as opened, opened.transaction():
         owner = opened.tenant(tenant)
         if zone or days or hours or night:

@@ -39,7 +39,8 @@ def evaluate(
             parser=span,
             metavar="LENGTH",
             show_default=False,
-            help="Begin so long ago, such as 30d, and go through stored history: the alerts that it would have raised.",
+            help="Begin so long ago, such as 30d, and go through stored history: the alerts that it would have raised. "
+            "Before the first evaluation; later it only goes on from the last, and exits with 3 when nothing is left.",
         ),
     ] = None,
     every: Annotated[
@@ -63,12 +64,13 @@ def evaluate(
         raise CapacityError("--since records what it finds", "Leave out --dry-run.", USAGE)
     with opened_vault(dsn) as opened:
         leave_alone_if_inactive(opened, tenant, as_json)
+        step = every or timedelta(hours=6)
         before = alerts.evaluated(opened, tenant)
         if since:
             with console.progress("Evaluating", None) as tell:
                 judged = opened.evaluate_history(
                     since,
-                    every or timedelta(hours=6),
+                    step,
                     tenant,
                     as_of,
                     lambda done, total: tell(done, f"{done:,} of {total:,} times", total),
@@ -77,6 +79,9 @@ def evaluate(
             with opened.transaction(read_only=dry_run):
                 judged = opened.evaluate(tenant, as_of)
         recorded = alerts.recorded(opened, before)
+    was_known = (
+        since is not None and since >= step and recorded["evaluations"] < 2
+    )  # the last time, or nothing
     exceeded = judged["threshold_exceeded"].eq(True)  # NULL: no verdict
     critical = bool((exceeded & judged["alert_severity"].eq("CRITICAL")).any())
     if as_json:
@@ -102,7 +107,7 @@ def evaluate(
         )
         console.out.print(f"{_counted(judged)} {_recorded(recorded)}")
         tell_what_to_register(judged[judged["verdict_reason"] == _NO_CAPACITY], dsn)
-    raise typer.Exit(ATTENTION if critical else OK)
+    raise typer.Exit(ATTENTION if critical or was_known else OK)
 
 
 def _counted(judged: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -75,9 +75,13 @@ def verify(
     raise typer.Exit(ATTENTION if any(c.verdict in ("failed", "attention") for c in checks) else OK)
 
 
+_LINKED: Final = {"runbook_url": "a runbook", "report_url": "the reports"}
+
+
 def _verify_alerts(dsn: str | None, as_json: bool) -> NoReturn:
     with opened_vault(dsn) as opened, console.progress("Rehearsing"):
         found = verification.rehearse(opened)
+        unset = verification.unset_links(opened)
     failed = int(found["verdict"].eq("failed").sum())
     if as_json:
         console.as_json(found)
@@ -95,6 +99,11 @@ def _verify_alerts(dsn: str | None, as_json: bool) -> NoReturn:
         console.out.print(
             f"{len(found) - failed:,} of {len(found):,} thresholds reach a message; nothing of it stays."
         )
+        for name in unset:
+            console.out.print(
+                f"No message has a link to {_LINKED[name]}: UPDATE capacity_alerting.text_setting "
+                f"SET value = 'https://...' WHERE name = '{name}';"
+            )
     raise typer.Exit(ATTENTION if found["verdict"].ne("ok").any() else OK)
 
 

@@ -61,6 +61,8 @@ def listed(
 def find(vault: Vault, typed: str) -> str:
     """Return the key (hex) of the alert whose key begins with what somebody typed.
 
+    Where no alert's does, the key of a message is looked for, or of its incident: that is its cause then.
+
     Raises
     ------
     CapacityError
@@ -75,13 +77,20 @@ def find(vault: Vault, typed: str) -> str:
         )
     found = vault.read("alert_find", beginning=beginning)
     if found.empty:
-        raise CapacityError(f"No alert's id begins with {beginning}", "See: capacity alerts list --all")
+        raise CapacityError(
+            f"No alert's id and no message's key begins with {beginning}", "See: capacity alerts list --all"
+        )
     if len(found) > 1:
         named = [
             f"{row['alert'][: _apart(found['alert'])]} ({_what(row)})" for _, row in found.head(3).iterrows()
         ]
         more = ", ..." if len(found) > 3 else ""
-        raise CapacityError(f"Several alerts' ids begin with {beginning}", f"Which: {', '.join(named)}{more}")
+        several = (
+            "The key of several alerts' messages begins"
+            if found["by_message"].any()
+            else "Several alerts' ids begin"
+        )
+        raise CapacityError(f"{several} with {beginning}", f"Which: {', '.join(named)}{more}")
     return str(found["alert"].iloc[0])
 
 
@@ -134,6 +143,8 @@ def resolve(vault: Vault, typed: str, by: str, note: str | None = None, how: How
         ``added`` (capacity) or ``cut`` (usage), where that ended it: then nobody can tell any more whether the alert
         would have come true, and it counts neither as true nor as false.
     """
+    if how not in _HOW:
+        raise CapacityError(f"How it ended is added or cut, not {units.plain(how, 40)!r}", exit_code=USAGE)
     alert = find(vault, typed)
     with _said_of(typed):
         vault.read("alert_resolve", alert=alert, by=by, note=note, how=_HOW[how])
@@ -191,8 +202,8 @@ def mute(
     resource_name: str | None = None,
     since: datetime | None = None,
     reason: str | None = None,
-) -> int:
-    """Hold alerts back until a time; returns the mute's number.
+) -> list[int]:
+    """Hold alerts back until a time; returns the numbers of the mutes that do, one a threshold.
 
     Parameters
     ----------
@@ -207,7 +218,7 @@ def mute(
     threshold
         A threshold's name.
     tenant
-        ALL, or a tenant.
+        ALL (everybody's), SYSTEM (the system's alone), or a tenant.
     resource_type, resource_name
         Of resources of that type or name only.
 
@@ -217,14 +228,17 @@ def mute(
         When the threshold is not known, or the time has passed.
     """
     keys: list[str | None] = [None]
-    owner = vault.tenant(tenant)
+    owner, system_only = vault.tenant(tenant), tenant == SYSTEM
     if alert is not None:
         row, _ = show(vault, alert)
         keys = [str(row["threshold"])]
         owner = None if pd.isna(row["tenant_hk"]) else str(row["tenant_hk"])
+        system_only = owner is None
         resource_type, resource_name = str(row["resource_type"]), str(row["resource_name"])
     elif threshold is not None:
-        found = vault.read("alert_thresholds", threshold_name=threshold, tenant=owner)
+        found = vault.read(
+            "alert_thresholds", threshold_name=threshold, tenant=owner, system_only=system_only
+        )
         if found.empty:
             raise CapacityError(
                 f"There is no active threshold {units.plain(threshold)!r}",
@@ -232,11 +246,12 @@ def mute(
             )
         keys = found["threshold"].tolist()
     with vault.transaction():
-        for key in keys:
-            made = vault.read(
+        made = [
+            vault.read(
                 "alert_mute",
                 threshold=key,
                 tenant=owner,
+                system_only=system_only,
                 resource_type=resource_type,
                 resource_name=resource_name,
                 since=since,
@@ -244,7 +259,9 @@ def mute(
                 by=by,
                 reason=reason,
             )
-    return int(made["mute_id"].iloc[0])
+            for key in keys
+        ]
+    return [int(one["mute_id"].iloc[0]) for one in made]
 
 
 def mutes(vault: Vault) -> pd.DataFrame:
@@ -280,7 +297,7 @@ def declare(
     by, reason
         Who says so, and why.
     tenant
-        ALL (the system and every tenant) or one tenant.
+        ALL (the system and every tenant), SYSTEM (the system alone), or one tenant.
     resource_type
         Of resources of that type only.
     repeat_weeks
@@ -291,6 +308,7 @@ def declare(
     made = vault.read(
         "alert_declare",
         tenant=vault.tenant(tenant),
+        system_only=tenant == SYSTEM,
         resource_type=resource_type,
         starts=starts,
         ends=ends,

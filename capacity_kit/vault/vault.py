@@ -386,8 +386,8 @@ class Vault:
     ) -> pd.DataFrame:
         """Evaluate as if it had been done regularly over stored history, up to ``as_of``.
 
-        So a fresh import has the alerts that it would have raised. Times up to the last recorded evaluation are left
-        out, and of alerts that lie more than a day back nobody is told.
+        So a fresh import has the alerts that it would have raised, if nothing was evaluated yet: times up to the last
+        recorded evaluation are left out, and ``notices`` then says so.
 
         Parameters
         ----------
@@ -413,7 +413,8 @@ class Vault:
             times = [at for at in times[:-1] if at > recorded] + times[-1:]
             if skipped:
                 self._hear(
-                    f"evaluated up to {recorded:%Y-%m-%d %H:%M} UTC already: {skipped} times are left out"
+                    f"evaluated up to {recorded:%Y-%m-%d %H:%M} UTC already: {skipped} times are left out, "
+                    "since history is gone through once, before the first evaluation, and only goes on from the last"
                 )
         for done, at in enumerate(times, 1):
             judged = self.evaluate(tenant, at)

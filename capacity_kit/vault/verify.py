@@ -132,6 +132,11 @@ def rehearse(vault: Vault) -> pd.DataFrame:
     return rows.loc[order.sort_values(kind="stable").index, kept].reset_index(drop=True)
 
 
+def unset_links(vault: Vault) -> list[str]:
+    """Return the text settings, of those that messages take their links from, that nobody has set."""
+    return vault.read("verify_links")["name"].tolist()
+
+
 def _rehearsed(row: dict[Any, Any]) -> tuple[str, str, str]:
     """Verdict, what was found, and what to do."""
     reason, problem, advice = row["reason"], row["problem"], row["advice"] or ""

@@ -205,6 +205,55 @@ def test_a_mute_holds_until_its_end(stage, scope):
     assert stage.raised() == [60]
 
 
+def test_a_mute_or_maintenance_of_the_system_holds_no_tenants(stage):
+    acme = stage.tenant("acme")
+    stage.threshold()
+    stage.threshold(tenant=acme)
+    for call in (
+        f"mute_alerts('{stage.at(60)}', p_from => '{stage.at(0)}', p_system_only => true)",
+        f"declare_maintenance('{stage.at(60)}', '{stage.at(120)}', p_system_only => true)",
+    ):
+        stage.run(f"SELECT capacity_alerting.{call}")
+    for minutes in (0, 90, 120):
+        stage.measure(minutes, 95)
+        stage.measure(minutes, 95, tenant=acme)
+        stage.evaluate(minutes)
+    assert [(row["tenant_hk"], at) for row, at in zip(stage.alerts(), stage.raised(), strict=True)] == [
+        (acme, 0),
+        (None, 120),
+    ]
+    for call in ("mute_alerts('2030-01-01', p_tenant_hk => %s, p_system_only => true)",
+                 "declare_maintenance('2030-01-01', '2030-01-02', %s, p_system_only => true)"):  # fmt: skip
+        with pytest.raises(errors.RaiseException, match="of the system alone, or of a tenant"):
+            stage.run(f"SELECT capacity_alerting.{call}", acme)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"evaluation_frequency_minutes": 2**31 - 1}, {"escalation_delay_minutes": 2**31 - 1}]
+)
+def test_no_length_of_time_that_is_accepted_stops_evaluation(stage, columns):
+    stage.threshold(escalation_enabled=True, **columns)
+    stage.run(
+        "SELECT capacity_alerting.declare_maintenance(%s, %s, p_repeat_weeks => 520)",
+        stage.at(-60),
+        stage.at(-30),
+    )
+    stage.play((0, 95), (15, 96))
+    assert stage.raised() == [0]
+    for call in (
+        "create_runway_threshold(NULL, 'r', 'STORAGE', 36501)",
+        "create_absence_threshold(NULL, 'a', 'STORAGE', 1e9)",
+    ):
+        with pytest.raises(errors.RaiseException, match="more than a hundred years"):
+            stage.run(f"SELECT capacity_alerting.{call}")
+    with pytest.raises(errors.RaiseException, match="1 to 520 weeks"):
+        stage.run(
+            "SELECT capacity_alerting.declare_maintenance(%s, %s, p_repeat_weeks => 4000)",
+            stage.at(0),
+            stage.at(30),
+        )
+
+
 @pytest.mark.parametrize(
     "scope", ["p_resource_type => 'CPU'", "p_resource_name => 'other'", "p_tenant_hk => %(tenant)s"]
 )

@@ -122,6 +122,43 @@ def test_history_is_told_to_nobody(stage):
     assert told(stage) == [("ALERT", "EMAIL", None)]
 
 
+def live(stage, value: float) -> None:
+    """Measure now, and evaluate live."""
+    stage.measure(
+        stage.value("SELECT extract(epoch FROM clock_timestamp() - %s)::float8 / 60", stage.at(0)), value
+    )
+    stage.run("SELECT * FROM capacity_planning.evaluate_capacity_thresholds()")
+
+
+def test_what_history_raised_and_still_stands_is_told_by_the_present_once(stage):
+    stage.run("UPDATE capacity_ops.setting SET value = 24 WHERE name = 'notify_within_hours'")
+    stage.threshold()
+    stage.play((0, 95), (15, 96))
+    assert (len(stage.alerts()), told(stage)) == (1, [])
+    stage.run(
+        "SELECT capacity_alerting.mute_alerts(clock_timestamp() + interval '1 hour', p_resource_type => 'STORAGE')"
+    )
+    live(stage, 97)
+    assert told(stage) == [], "muted"
+    stage.run("SELECT capacity_alerting.unmute(1)")
+    live(stage, 97)
+    live(stage, 98)
+    assert told(stage) == [("ALERT", "EMAIL", None)]
+    assert "Raised at 2026-03-02 00:00 UTC." in body(stage)
+    live(stage, 50)
+    assert told(stage, "RESOLUTION") == [("RESOLUTION", "EMAIL", None)]
+
+
+@pytest.mark.parametrize("end", ["acknowledge", "resolve"])
+def test_what_somebody_answered_for_is_not_told_by_the_present(stage, end):
+    stage.run("UPDATE capacity_ops.setting SET value = 24 WHERE name = 'notify_within_hours'")
+    stage.threshold(auto_resolution_enabled=False)
+    stage.play((0, 95))
+    stage.run(f"SELECT capacity_alerting.{end}(alert_hk) FROM capacity_alerting.alert")
+    live(stage, 85)
+    assert told(stage) == []
+
+
 # What it says
 
 
@@ -144,6 +181,7 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
     assert body(stage)[:-1] == [
         "disk of SYSTEM: 95.3% (95.25 of 100 bytes), https://wiki.example/STORAGE",
         "What is to be done: rotate the logs",
+        "Raised at 2026-03-02 00:00 UTC.",
         answer,
         "Runbook: https://wiki.example/STORAGE",
         "Report: https://reports.example",
@@ -157,8 +195,21 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
 def test_links_that_are_not_set_are_left_out(stage):
     stage.threshold(alert_message_template=None)
     stage.play((0, 95))
-    assert len(body(stage)) == 3, "the message, how to answer it, and the key"
+    assert len(body(stage)) == 4, "the message, since when, how to answer it, and the key"
     assert body(stage)[0] == "CRITICAL: STORAGE disk is at 95.0% of its capacity, past the level of 90%."
+
+
+def test_a_name_breaks_no_link(stage):
+    stage.run(
+        "UPDATE capacity_alerting.text_setting SET value = 'https://wiki.example/{threshold_name}?of={resource_name}&n={escalation_contacts}' "
+        "WHERE name = 'runbook_url'"
+    )
+    stage.threshold(name="disk full", alert_message_template="{runbook_url}")
+    stage.measure(0, 95, name="/data ä%&")
+    stage.evaluate(0)
+    link = "https://wiki.example/disk%20full?of=%2Fdata%20%C3%A4%25%26&n=unknown"
+    assert body(stage)[0] == link
+    assert body(stage)[3] == f"Runbook: {link}"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +287,7 @@ def test_a_full_disk_under_a_thousand_tenants_is_one_page_and_one_resolution(sta
     lines = page["body"].splitlines()
     assert lines[0] == "1,001 alerts of 1,000 tenants. The shared resource stands first."
     assert lines[1] == "CRITICAL: DISK /data is at 92.0% of its capacity, past the level of 90%."
-    assert [lines[11], lines[13]] == ["and 991 more", f"key: {page['key']}"]
+    assert [lines[11], lines[14]] == ["and 991 more", f"key: {page['key']}"]
     assert all(line.startswith("t") for line in lines[2:11]), "a tenant's line names it"
     stage.measure(15, 50, kind="DISK", name="/data")
     fill(stage, 15, 97)
