@@ -55,7 +55,8 @@ class Study:
     def read(self, name: str, **parameters: Any) -> pd.DataFrame:
         """The rows of a named query about this study's tenants, and its moment unless `as_of` says another."""
         asked = {"scope": self.scope, "as_of": self.as_of.to_pydatetime(), **parameters}
-        return self.vault.read(name, **asked)
+        with self.vault.transaction(read_only=True):  # an evaluation, say, records where it may
+            return self.vault.read(name, **asked)
 
     def analyze(self, resource_type: str = vault.ALL, days: int = 30) -> pd.DataFrame:
         """The growth analysis as of this study's moment, recorded nowhere: a report changes nothing that it reports."""

@@ -1,4 +1,4 @@
--- For each threshold two resources that nobody has: one exactly past its level, one just short of it. Whoever runs this
+-- For each threshold on a level two resources that nobody has: one exactly past its level, one just short of it. Whoever runs this
 -- rolls it back: it is how a threshold is shown to fire, and to keep quiet, without waiting for a bad day.
 WITH trial AS (
     SELECT t.tenant_hk, t.resource_type, t.resource_category, side.name,
@@ -7,7 +7,7 @@ WITH trial AS (
                * (CASE WHEN t.threshold_operator IN ('>=', '<=') THEN 0.00 ELSE 0.01 END - CASE side.name WHEN 'short' THEN 0.01 ELSE 0 END) AS share
     FROM capacity_planning.capacity_threshold_s t
     CROSS JOIN (VALUES ('past'), ('short')) AS side (name)
-    WHERE t.load_end_date IS NULL AND (:scope = 'ALL' OR capacity_ops.tenant_key(t.tenant_hk) = :scope)),
+    WHERE t.load_end_date IS NULL AND t.threshold_type IN ('WARNING', 'CRITICAL') AND (:scope = 'ALL' OR capacity_ops.tenant_key(t.tenant_hk) = :scope)),
 keyed AS (
     SELECT trial.*, capacity_ops.resource_key(resource_type, resource_name, tenant_hk) AS resource_bk FROM trial),
 hub AS (

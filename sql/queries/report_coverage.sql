@@ -4,7 +4,7 @@ SELECT coalesce(t.tenant_name, t.tenant_bk, CASE WHEN e.tenant_hk IS NULL THEN '
        e.resource_type, c.is_covered, CASE WHEN NOT c.is_covered THEN e.reason END AS reason
 FROM (SELECT v.tenant_hk, v.resource_type, bool_or(v.verdict_reason IS NULL) AS is_judged, min(v.verdict_reason) AS reason,
              count(*) FILTER (WHERE v.verdict_reason = 'capacity unknown') AS unknown
-      FROM capacity_planning.evaluate_capacity_thresholds(NULL, CAST(:as_of AS timestamptz)) v
+      FROM capacity_ops.verdicts(NULL, CAST(:as_of AS timestamptz)) v
       WHERE :scope = 'ALL' OR capacity_ops.tenant_key(v.tenant_hk) = :scope
       GROUP BY v.tenant_hk, v.resource_type) e
 CROSS JOIN LATERAL (SELECT e.is_judged AND e.unknown = 0 AS is_covered) c

@@ -7,7 +7,8 @@ import pytest
 
 from capacity_kit.analysis import run
 from capacity_kit.cli import judging
-from capacity_kit.reporting import tables
+from capacity_kit.reporting import rehearsal, tables
+from capacity_kit.reporting.study import Study
 
 AS_OF = pd.Timestamp("2026-11-01T00:00:00Z")
 
@@ -252,3 +253,31 @@ def test_scans_are_counted_since_the_first_resource_was_known(opened, pg18):
     assert not found["is_settled"].any()
     measure(opened, "HOST:psutil")
     assert not asked(opened, "report_indexes")["is_settled"].any(), "since a moment ago"
+
+
+@pytest.fixture
+def study(pg18, opened):
+    """All that there is to report of a tenant whose documents are measured, with a threshold on their level."""
+    measure(opened, "IMPORT:usage.csv")
+    pg18.run("SELECT capacity_planning.create_capacity_threshold(sha256('a'), 'high', 'STORAGE', 80)")
+    return Study(as_of=AS_OF.isoformat(), dsn=pg18.dsn)
+
+
+def test_a_report_records_no_evaluation(pg18, study):
+    """Asking what is covered would otherwise raise alerts, escalate, and use up a threshold's turn."""
+    assert len(study.read("report_coverage"))
+    assert len(rehearsal.breaches(study))
+    assert pg18.rows("SELECT count(*) FROM capacity_alerting.evaluation") == [(0,)]
+
+
+def test_a_report_writes_nothing_whatever_it_asks(pg18, study):
+    asked = study.read("evaluate", tenant=None, system_only=False)
+    assert len(asked)
+    assert pg18.rows("SELECT count(*) FROM capacity_alerting.evaluation") == [(0,)]
+
+
+def test_levels_are_rehearsed_beside_thresholds_on_runway_and_absence(pg18, study):
+    pg18.run("SELECT capacity_alerting.create_absence_threshold(sha256('a'), 'silence', 'STORAGE', 60)")
+    pg18.run("SELECT capacity_alerting.create_runway_threshold(sha256('a'), 'soon', 'STORAGE', 21)")
+    found = rehearsal.breaches(study)
+    assert found[["threshold_name", "verdict"]].to_numpy().tolist() == [["high", "fired"]]
