@@ -94,7 +94,7 @@ def test_only_the_most_urgent_are_shown(own, run, monkeypatch):
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_interrupted_run_says_how_to_go_on(fill, server18, workers):
     database = server18.create("deployed")
-    fill(database, 2500, 100)
+    fill(database, 1600, 60)
     command = [sys.executable, "-m", "capacity_kit", "analyze", "--engine", "local", "--workers", workers]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
@@ -103,12 +103,12 @@ def test_an_interrupted_run_says_how_to_go_on(fill, server18, workers):
                 assert running.poll() is None
             os.killpg(running.pid, signal.SIGINT)
             _, err = running.communicate(timeout=60)
-        assert "of 2,500 resources are done; the same command with --as-of 20" in err
+        assert "of 1,600 resources are done; the same command with --as-of 20" in err
         assert err.count("\n") == 2
         as_of = err.partition("--as-of ")[2].split()[0]
         recorded = database.rows(COUNT, "ENGINE")[0][0]
         again = subprocess.run([*command, "--dsn", database.dsn, "--as-of", as_of], **pipes, check=True)
-        assert f"{2500 - recorded:,} resources as of" in again.stdout
+        assert f"{1600 - recorded:,} resources as of" in again.stdout
     finally:
         database.drop()
 
