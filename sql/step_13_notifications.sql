@@ -198,8 +198,17 @@ COMMENT ON FUNCTION capacity_alerting.enqueue_notification(text, text, text, tex
 ---------------------------------------------------------------------------------------------------------------------
 -- Out of the outbox
 ---------------------------------------------------------------------------------------------------------------------
-DROP FUNCTION IF EXISTS capacity_alerting.claim_notifications(text, integer, integer, text[]);  -- its columns may have changed
-CREATE FUNCTION capacity_alerting.claim_notifications(p_sender text, p_limit integer, p_lease_seconds integer, p_except text[] DEFAULT '{}')
+CREATE OR REPLACE FUNCTION capacity_alerting.way(p_channel text, p_contact text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN p_contact LIKE '%@%' THEN 'EMAIL' ELSE coalesce(upper(p_contact), p_channel) END;
+END;
+COMMENT ON FUNCTION capacity_alerting.way(text, text) IS
+    'The channel whose address a notification goes by: that of its contact, if it has one. A mail address is told through EMAIL.';
+
+DROP FUNCTION IF EXISTS capacity_alerting.claim_notifications(text, integer, integer, text[]);  -- before senders said what they have addresses of
+DROP FUNCTION IF EXISTS capacity_alerting.claim_notifications(text, integer, integer, text[], text[]);  -- its columns may have changed
+CREATE FUNCTION capacity_alerting.claim_notifications(
+    p_sender text, p_limit integer, p_lease_seconds integer, p_except text[] DEFAULT '{}', p_channels text[] DEFAULT NULL)
 RETURNS TABLE (notification_hk bytea, key varchar, kind varchar, channel text, contact text, severity varchar, subject text, body text,
                dedup_key text, attachment text, attempt integer, is_known_channel boolean)
 LANGUAGE sql VOLATILE
@@ -212,6 +221,12 @@ BEGIN ATOMIC
           AND NOT EXISTS (SELECT FROM capacity_alerting.outbox e WHERE e.thread = o.thread AND e.place < o.place)
           AND NOT EXISTS (SELECT FROM capacity_alerting.notification_s n
                           WHERE n.notification_hk = o.notification_hk AND n.load_end_date IS NULL AND n.channel = ANY (p_except))
+          AND (p_channels IS NULL OR o.due_at <= clock_timestamp() - interval '10 minutes'
+               OR EXISTS (SELECT FROM capacity_alerting.notification_s n
+                          CROSS JOIN LATERAL capacity_alerting.way(n.channel, n.contact) AS w (name)
+                          WHERE n.notification_hk = o.notification_hk AND n.load_end_date IS NULL
+                            AND (n.kind = 'TEST' OR w.name = ANY (p_channels)
+                                 OR NOT EXISTS (SELECT FROM capacity_alerting.channel k WHERE k.name = w.name))))
         ORDER BY o.due_at, o.place
         LIMIT p_limit
         FOR UPDATE OF o SKIP LOCKED
@@ -230,14 +245,14 @@ BEGIN ATOMIC
         RETURNING o.notification_hk, o.attempts, o.place
     )
     SELECT c.notification_hk, h.notification_bk, s.kind, s.channel, s.contact, s.severity, s.subject, s.body, s.dedup_key, s.attachment, c.attempts,
-           EXISTS (SELECT FROM capacity_alerting.channel k WHERE k.name = s.channel)
+           EXISTS (SELECT FROM capacity_alerting.channel k WHERE k.name = capacity_alerting.way(s.channel, s.contact))
     FROM claimed c
     JOIN capacity_alerting.notification_h h ON h.notification_hk = c.notification_hk
     JOIN capacity_alerting.notification_s s ON s.notification_hk = c.notification_hk AND s.load_end_date IS NULL
     ORDER BY c.place;
 END;
-COMMENT ON FUNCTION capacity_alerting.claim_notifications(text, integer, integer, text[]) IS
-    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds; none of the channels p_except, whose servers are slow or ask for patience. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over.';
+COMMENT ON FUNCTION capacity_alerting.claim_notifications(text, integer, integer, text[], text[]) IS
+    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds; none of the channels p_except, whose servers are slow or ask for patience. p_channels: those that the sender has addresses of (NULL: any); what goes by another is left for ten minutes to a sender that has its address, and lent then, so that somebody says what is missing. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.record_delivery(
     p_notification_hk bytea, p_attempt integer, p_outcome text, p_error text, p_sender text, p_duration_ms integer) RETURNS void

@@ -48,14 +48,19 @@ class Notification(Message, Protocol):
 
     @property
     def is_known_channel(self) -> bool:
-        """Whether the database knows the channel."""
+        """Whether the database knows the channel that it goes by: its contact's, if it has one."""
 
 
 class Outbox(Protocol):
     """What lends notifications: see :class:`capacity_kit.vault.outbox.Outbox`."""
 
     def claim(
-        self, sender: str, limit: int, lease: float, excluded: Collection[str] = ()
+        self,
+        sender: str,
+        limit: int,
+        lease: float,
+        excluded: Collection[str] = (),
+        channels: Collection[str] | None = None,
     ) -> Sequence[Notification]:
         """Borrow what is due, committed."""
 
@@ -168,7 +173,9 @@ class Sender:
         while True:
             if broken is None and not self._stop.is_set() and (limit is None or tried < limit):
                 try:
-                    borrowed = self._borrow(flights, failures, None if limit is None else limit - tried)
+                    borrowed = self._borrow(
+                        known, flights, failures, None if limit is None else limit - tried
+                    )
                 except CapacityError as error:
                     borrowed, broken = (), error
                 for notification in borrowed:
@@ -202,7 +209,7 @@ class Sender:
         )
 
     def _borrow(
-        self, flights: list[_Flight], failures: Counter[str], left: int | None
+        self, known: Mapping[str, Channel], flights: list[_Flight], failures: Counter[str], left: int | None
     ) -> Sequence[Notification]:
         """Claim what can be sent now: few of each channel at a time, none of one that asked for patience."""
         now = time.monotonic()
@@ -212,7 +219,7 @@ class Sender:
         excluded |= {name for name, until in self._rests_until.items() if until > now}
         most = max((count for name, count in busy.items() if name not in excluded), default=0)
         room = min(_THREADS - len(flights), _PER_CHANNEL - most, *([] if left is None else [left]))
-        return self._outbox.claim(self._name, room, self._lease, excluded) if room > 0 else ()
+        return self._outbox.claim(self._name, room, self._lease, excluded, set(known)) if room > 0 else ()
 
     def _start(self, notification: Notification, known: Mapping[str, Channel]) -> _Flight:
         """Send in a thread, which is left behind should the other side never come to an end."""
@@ -378,6 +385,10 @@ def _route(notification: Notification, known: Mapping[str, Channel]) -> tuple[Ch
     if contact:
         if contact.upper() in known:
             return known[contact.upper()], None
+        if notification.is_known_channel:
+            raise Undelivered(
+                f"this sender has no address of channel {contact.upper()}: set CAPACITY_CHANNEL_{contact.upper()}"
+            )
         raise Undelivered(
             f"contact {units.plain(contact)!r} is neither a mail address nor a channel", permanent=True
         )

@@ -46,7 +46,7 @@ class Notification:
     attempt
         Its number, from 1.
     is_known_channel
-        Whether the database knows the channel's name.
+        Whether the database knows the channel that it goes by: its contact's, if it has one.
     """
 
     notification_hk: str
@@ -76,7 +76,12 @@ class Outbox:
         self._vault = vault
 
     def claim(
-        self, sender: str, limit: int, lease: float, excluded: Iterable[str] = ()
+        self,
+        sender: str,
+        limit: int,
+        lease: float,
+        excluded: Iterable[str] = (),
+        channels: Iterable[str] | None = None,
     ) -> list[Notification]:
         """Borrow what is due, and commit that.
 
@@ -90,9 +95,17 @@ class Outbox:
             For how many seconds.
         excluded
             Channels of which none is wanted.
+        channels
+            Those that the sender has addresses of (None: any). What goes by another is left for ten minutes to a sender
+            that has its address.
         """
         found = self._vault.read(
-            "outbox_claim", sender=sender, limit=limit, lease=max(1, round(lease)), excluded=sorted(excluded)
+            "outbox_claim",
+            sender=sender,
+            limit=limit,
+            lease=max(1, round(lease)),
+            excluded=sorted(excluded),
+            channels=None if channels is None else sorted(channels),
         )
         rows = found.astype(object).where(found.notna(), None).to_dict("records")
         return [Notification(**{str(name): value for name, value in row.items()}) for row in rows]

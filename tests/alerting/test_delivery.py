@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -112,11 +113,33 @@ def test_a_channel_that_nobody_knows_and_a_contact_that_is_none_are_dead_at_once
 def test_a_channel_without_an_address_here_waits_for_one(pg, web):
     enqueue(pg, "one", "EMAIL")
     enqueue(pg, "two", "SLACK", "ESCALATION", "her@x.org")
-    assert send(pg).later == 2
+    enqueue(pg, "three", "SLACK", "ESCALATION", "email")
+    assert send(pg) == Summary()  # another host may have it
+    a_day_passes(pg, 1)
+    assert send(pg).later == 3
+    assert state(pg, "three")[2] == state(pg, "one")[2]
     assert state(pg, "one")[0::2] == (
         "PENDING",
         "this sender has no address of channel EMAIL: set CAPACITY_CHANNEL_EMAIL",
     )
+
+
+def test_a_sender_that_lacks_an_address_takes_nothing_from_one_that_has_it(pg, web, mailbox, monkeypatch):
+    """A watching one without the address comes first each time; the other one comes by every few minutes."""
+    address = os.environ["CAPACITY_CHANNEL_EMAIL"]
+    enqueue(pg, "one", "EMAIL")
+    enqueue(pg, "two", "SLACK", "ESCALATION", "her@x.org")
+    enqueue(pg, "a test", "EMAIL", "TEST")
+    monkeypatch.delenv("CAPACITY_CHANNEL_EMAIL")
+    assert send(pg).troubles == (
+        "EMAIL: this sender has no address of channel EMAIL: set CAPACITY_CHANNEL_EMAIL",
+    )
+    assert send(pg) == Summary()
+    pg.run("UPDATE capacity_alerting.outbox SET due_at = due_at - interval '9 minutes'")
+    assert send(pg).sent == 0
+    monkeypatch.setenv("CAPACITY_CHANNEL_EMAIL", address)
+    assert send(pg).sent >= 2
+    assert {state(pg, key)[0] for key in ("one", "two")} == {"SENT"}
 
 
 def test_without_any_address_nothing_is_touched(pg):

@@ -31,7 +31,7 @@ def test_a_claim_holds_what_was_queued_and_is_committed(pg18, outbox):
     assert (second.contact, second.attachment, second.is_known_channel) == (
         "x@y.org",
         "/tmp/report.html",
-        False,
+        True,  # a mail address goes by EMAIL, whatever the channel
     )
     assert pg18.value("SELECT count(*) FROM capacity_alerting.outbox WHERE leased_by = 'me'") == 2
     assert outbox.claim("me", 10, 60) == []
