@@ -128,16 +128,22 @@ def revert(vault: Vault, by: str, reason: str = "taken back") -> Reverted:
             raise CapacityError(
                 "There is no tuning to take back", "capacity tune --apply has not been used here."
             )
-        kept = last.loc[last["is_as_tuned"], "threshold"].tolist()
+        kept = last[last["is_as_tuned"]]
         tuning = str(last["tuning"].iloc[0])
-        if not kept:
+        if kept.empty:
             raise CapacityError(
                 f"Each threshold of the tuning of {tuning} was changed since",
                 "Nothing was changed; set them by hand.",
             )
-        vault.read("tune_revert", tuning=tuning, thresholds=kept, by=by, reason=reason)
-        _refuse_contradictions(vault, kept)
-    return Reverted(tuning, str(last["applied_by"].iloc[0]), last)
+        rows = [{"threshold": row.threshold, "seen": row.seen.isoformat()} for row in kept.itertuples()]
+        done = vault.read("tune_revert", tuning=tuning, thresholds=json.dumps(rows), by=by, reason=reason)
+        if len(done) < len(kept):
+            raise CapacityError(
+                f"{len(kept) - len(done)} of {len(kept)} thresholds changed since they were looked at",
+                "Nothing was changed; run it again.",
+            )
+        _refuse_contradictions(vault, done["threshold"].tolist())
+    return Reverted(tuning, str(last["applied_by"].iloc[0]), last.drop(columns="seen"))
 
 
 def _refuse_contradictions(vault: Vault, thresholds: list[str]) -> None:

@@ -5,7 +5,7 @@ WITH proposed AS (
     SELECT p.*, decode(p.threshold, 'hex') AS hk
     FROM jsonb_to_recordset(CAST(:proposals AS jsonb)) AS p (threshold text, seen timestamptz, changes jsonb, reason text, evidence jsonb)),
 wanted AS (
-    SELECT t.capacity_threshold_hk, p.reason, p.evidence, w.*,
+    SELECT t.capacity_threshold_hk, p.seen, p.reason, p.evidence, w.*,
            jsonb_build_object('threshold_percentage', t.threshold_percentage, 'threshold_value', CASE WHEN t.unit <> 'percent' THEN t.threshold_value END,
                'threshold_probability', t.threshold_probability, 'recovery_margin', t.recovery_margin, 'suppression_enabled', t.suppression_enabled,
                'suppression_duration_minutes', t.suppression_duration_minutes, 'business_hours_only', t.business_hours_only) AS was,
@@ -26,5 +26,6 @@ SET threshold_percentage = w.threshold_percentage, threshold_value = w.threshold
         'tuning', CAST(:tuning AS text), 'action', 'APPLIED', 'at', transaction_timestamp(), 'by', CAST(:by AS text),
         'from', w.was, 'to', w.becomes, 'reason', w.reason, 'evidence', w.evidence))
 FROM wanted w
-WHERE t.capacity_threshold_hk = w.capacity_threshold_hk AND t.load_end_date IS NULL AND w.was <> w.becomes
+WHERE t.capacity_threshold_hk = w.capacity_threshold_hk AND t.load_end_date IS NULL AND t.load_date = w.seen  -- looked at again where another session held it
+  AND w.was <> w.becomes
 RETURNING encode(t.capacity_threshold_hk, 'hex') AS threshold;

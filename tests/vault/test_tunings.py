@@ -1,6 +1,8 @@
 """A tuning is applied as new versions with its reason, and taken back the same way; nothing is overwritten."""
 
 import json
+import threading
+import time
 from decimal import Decimal
 
 import pytest
@@ -123,6 +125,52 @@ def test_a_threshold_changed_since_it_was_looked_at_stops_the_whole_tuning(pg, t
     with pg.vault() as opened, pytest.raises(CapacityError, match="1 of 2 thresholds"):
         tunings.apply(opened, proposed, "mira")
     assert [pg.rows(NOW, key)[0][0] for key in thresholds] == [80, 93]
+
+
+def beside(pg, threshold, act):
+    """Do `act` in another session while this one holds the threshold and then changes it; its error."""
+    failures = []
+
+    def other():
+        try:
+            with pg.vault() as opened:
+                act(opened)
+        except CapacityError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=other)
+    with pg.connect(autocommit=False) as held:
+        held.execute(
+            "UPDATE capacity_planning.capacity_threshold_s SET threshold_percentage = 70"
+            " WHERE capacity_threshold_hk = decode(%s, 'hex') AND load_end_date IS NULL",
+            [threshold],
+        )
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        for _ in range(200):
+            if pg.value(waiting):
+                break
+            time.sleep(0.05)
+        assert pg.value(waiting)
+    thread.join()
+    return failures[0].message
+
+
+def test_a_tuning_does_not_overwrite_what_another_session_changes_meanwhile(pg, thresholds):
+    warning, _ = thresholds
+    seen = change(pg, warning, threshold_percentage=85)
+    said = beside(pg, warning, lambda opened: tunings.apply(opened, [seen], "mira"))
+    assert "1 of 1 thresholds changed since they were looked at" in said
+    assert pg.rows(NOW, warning)[0][0] == 70
+
+
+def test_a_revert_does_not_overwrite_what_another_session_changes_meanwhile(pg, thresholds):
+    warning, _ = thresholds
+    with pg.vault() as opened:
+        tunings.apply(opened, [change(pg, warning, threshold_percentage=85)], "mira")
+    said = beside(pg, warning, lambda opened: tunings.revert(opened, "noor"))
+    assert "1 of 1 thresholds changed since they were looked at" in said
+    assert pg.rows(NOW, warning)[0][0] == 70
 
 
 def test_a_warning_that_would_not_come_first_is_refused(pg, thresholds):
