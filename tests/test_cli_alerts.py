@@ -120,11 +120,13 @@ def tenant_of(store, name, share):
     )
     store.run("SELECT capacity_planning.create_capacity_threshold(%s, 'disk warning', 'STORAGE', 80)", key)
     store.run(
-        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = NULL WHERE load_end_date IS NULL"
+        "UPDATE capacity_planning.capacity_threshold_s SET evaluation_frequency_minutes = NULL"
+        " WHERE load_end_date IS NULL"
     )
     measured = pd.DataFrame(
         {"tenant": [key.hex()], "resource_type": ["STORAGE"], "resource_name": ["disk"], "unit": ["bytes"],
-         "measured_at": pd.DatetimeIndex([datetime.now(UTC)]), "value": [10.0 * share], "capacity": [1000.0], "line": [2]}
+         "measured_at": pd.DatetimeIndex([datetime.now(UTC)]), "value": [10.0 * share], "capacity": [1000.0],
+         "line": [2]}
     )  # fmt: skip
     with store.vault() as opened:
         opened.load([measured], "IMPORT:test", label="test", method="IMPORT")
@@ -547,7 +549,7 @@ def test_proof_of_life_names_what_cannot_fire_and_leaves_nothing(run, alarmed):
     assert "no memory\tMEMORY\tfailed\tcannot fire: never measured" in out
     assert "disk warning\tSTORAGE archive\tok\tWARNING: STORAGE archive is at 91.0% of its capacity" in out
     assert "2 of 3 thresholds reach a message; nothing of it stays." in out
-    assert "No message has a link to a runbook: UPDATE capacity_alerting.text_setting" in out
+    assert "No message has a link to a runbook: set runbook_url in capacity_alerting.text_setting" in out
     alarmed.run(
         "UPDATE capacity_alerting.text_setting SET value = 'https://wiki.example.org/{resource_type}'"
     )

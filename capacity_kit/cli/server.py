@@ -101,8 +101,7 @@ def _verify_alerts(dsn: str | None, as_json: bool) -> NoReturn:
         )
         for name in unset:
             console.out.print(
-                f"No message has a link to {_LINKED[name]}: UPDATE capacity_alerting.text_setting "
-                f"SET value = 'https://...' WHERE name = '{name}';"
+                f"No message has a link to {_LINKED[name]}: set {name} in capacity_alerting.text_setting, as the README says."
             )
     raise typer.Exit(ATTENTION if found["verdict"].ne("ok").any() else OK)
 
