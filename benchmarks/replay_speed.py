@@ -6,7 +6,8 @@
 margins, suppression, business hours, maintenance and escalation all differ. RUNWAY policies follow, with an origin a
 day; their forecasts are made once, and timed apart. The loop is `policy.Pair`, with which the replay is compared on a
 slice of the same fleet in the same run: the slice's episodes must be the same, or there is no figure. Processor time
-says what the replay costs; elapsed time also says how busy the machine is.
+says what the replay costs; elapsed time also says how busy the machine is. Exits 1 when the quickest of three replays
+takes more than 60 s, or more than 2 GB.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ Floats = npt.NDArray[np.float64]
 START = pd.Timestamp("2026-08-01", tz="UTC")
 STEPS = 96  # measurements a day
 ATTEMPTS = 3
+MUST_SECONDS, MUST_MEGABYTES = 60.0, 2000.0
 
 
 def made_up(resources: int, days: int, seed: int) -> pd.DataFrame:
@@ -139,8 +141,8 @@ class Memory:
             time.sleep(0.02)
 
 
-def measure(arguments: argparse.Namespace) -> None:
-    """One fresh process: the fleet, the replays, and what they took."""
+def measure(arguments: argparse.Namespace) -> int:
+    """One fresh process: the fleet, the replays, and what they took; 1 when that was too much."""
     memory = Memory()
     fleet = fleet_of(made_up(arguments.resources, arguments.days, arguments.seed))
     chosen = candidates()
@@ -155,13 +157,16 @@ def measure(arguments: argparse.Namespace) -> None:
     best, worst = min(taken), max(taken)
     print(f"level policies               {len(chosen):8} over {len(fleet.resources)} resources")
     print(
-        f"replay, {ATTEMPTS} runs               {best:8.2f} to {worst:.2f} s, {arguments.workers} processes"
+        f"replay, {ATTEMPTS} runs               {best:8.2f} to {worst:.2f} s, {arguments.workers} processes (must {MUST_SECONDS:g})"
     )
     print(f"processor time               {min(processor):8.2f} s, all processes together")
     print(f"pair-points a second         {points / best / 1e6:8.0f} million of {points / 1e6:.0f} million")
     total = found.scores[["episodes", "alerts", "true", "false", "censored", "open", "escalations"]].sum()
     print("found                        " + ", ".join(f"{name} {int(n):,}" for name, n in total.items()))
-    print(f"memory with the replay       {memory.peak:8.0f} MB at most, all processes together")
+    peak = memory.peak
+    print(
+        f"memory with the replay       {peak:8.0f} MB at most, all processes together (must {MUST_MEGABYTES:g})"
+    )
     beside_a_loop(fleet, chosen, points / best)
     origins = pd.date_range(START + pd.Timedelta(days=30), periods=arguments.origins, freq="D")
     few = fleet.part(0, arguments.forecast)
@@ -176,6 +181,7 @@ def measure(arguments: argparse.Namespace) -> None:
         f"runway forecasts, once       {seconds:8.2f} s for {arguments.forecast} resources x {len(origins)} origins"
     )
     print(f"runway policies              {found.seconds:8.2f} s for {len(ahead)} of them, one process")
+    return int(best > MUST_SECONDS or peak > MUST_MEGABYTES)
 
 
 def beside_a_loop(fleet: Fleet, chosen: list[Policy], replayed: float) -> None:
@@ -202,7 +208,7 @@ def beside_a_loop(fleet: Fleet, chosen: list[Policy], replayed: float) -> None:
     print(f"the replay beside it         {replayed / pace:8.0f} times as fast")
 
 
-def main() -> None:
+def main() -> int:
     """Measure in a fresh process, so that nothing else's memory is counted."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--resources", type=int, default=1000)
@@ -214,10 +220,9 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.here:
-        measure(arguments)
-    else:
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--here"], check=True)
+        return measure(arguments)
+    return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--here"], check=False).returncode
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
