@@ -157,7 +157,8 @@ def measure(arguments: argparse.Namespace) -> int:
     best, worst = min(taken), max(taken)
     print(f"level policies               {len(chosen):8} over {len(fleet.resources)} resources")
     print(
-        f"replay, {ATTEMPTS} runs               {best:8.2f} to {worst:.2f} s, {arguments.workers} processes (must {MUST_SECONDS:g})"
+        f"replay, {ATTEMPTS} runs               {best:8.2f} to {worst:.2f} s, {arguments.workers} processes "
+        f"(must {MUST_SECONDS:g})"
     )
     print(f"processor time               {min(processor):8.2f} s, all processes together")
     print(f"pair-points a second         {points / best / 1e6:8.0f} million of {points / 1e6:.0f} million")
