@@ -129,17 +129,30 @@ END;
 COMMENT ON FUNCTION capacity_alerting.is_in_business_hours(bytea, timestamptz) IS
     'Whether a tenant''s people are at work: a working day that is no holiday, opens <= local time < closes, by its own calendar, else by everyone''s.';
 
+-- Keys "whose|what" (whose: a tenant's key in hex, nothing for the system, * for all; what: a resource type or *), so that a
+-- storm looks a handful of keys up where it would go through every window for every breach.
+CREATE OR REPLACE FUNCTION capacity_alerting.windows_at(p_at timestamptz) RETURNS jsonb LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT jsonb_object_agg(k.key, true)
+    FROM (SELECT DISTINCT CASE WHEN w.is_system_only THEN '' ELSE coalesce(encode(w.tenant_hk, 'hex'), '*') END || '|' || coalesce(w.resource_type, '*') AS key
+          FROM capacity_alerting.maintenance_window w
+          CROSS JOIN LATERAL (SELECT w.starts_at AT TIME ZONE w.time_zone AS starts, w.ends_at AT TIME ZONE w.time_zone AS ends,
+                                     p_at AT TIME ZONE w.time_zone AS at) l
+          CROSS JOIN LATERAL (SELECT make_interval(weeks => w.repeat_weeks * floor(extract(epoch FROM l.at - l.starts) / (604800.0 * w.repeat_weeks))::int) AS passed) r
+          WHERE CASE WHEN w.repeat_weeks IS NULL THEN w.starts_at <= p_at AND p_at < w.ends_at
+                     ELSE l.at >= l.starts AND l.at < l.ends + r.passed END) k;
+END;
+COMMENT ON FUNCTION capacity_alerting.windows_at(timestamptz) IS 'Whom and what the maintenance windows cover at a time, as capacity_alerting.is_covered reads it; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION capacity_alerting.is_covered(p_windows jsonb, p_tenant_hk bytea, p_resource_type text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(p_windows ?| ARRAY['*|*', '*|' || p_resource_type, coalesce(encode(p_tenant_hk, 'hex'), '') || '|*',
+                                       coalesce(encode(p_tenant_hk, 'hex'), '') || '|' || p_resource_type], false);
+END;
+
 CREATE OR REPLACE FUNCTION capacity_alerting.is_in_maintenance(p_tenant_hk bytea, p_resource_type text, p_at timestamptz) RETURNS boolean LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM capacity_alerting.maintenance_window w
-        CROSS JOIN LATERAL (SELECT w.starts_at AT TIME ZONE w.time_zone AS starts, w.ends_at AT TIME ZONE w.time_zone AS ends,
-                                   p_at AT TIME ZONE w.time_zone AS at) l
-        CROSS JOIN LATERAL (SELECT make_interval(weeks => w.repeat_weeks * floor(extract(epoch FROM l.at - l.starts) / (604800.0 * w.repeat_weeks))::int) AS passed) r
-        WHERE CASE WHEN w.is_system_only THEN p_tenant_hk IS NULL ELSE w.tenant_hk IS NULL OR w.tenant_hk = p_tenant_hk END
-          AND (w.resource_type IS NULL OR w.resource_type = p_resource_type)
-          AND CASE WHEN w.repeat_weeks IS NULL THEN w.starts_at <= p_at AND p_at < w.ends_at
-                   ELSE l.at >= l.starts AND l.at < l.ends + r.passed END);
+    SELECT capacity_alerting.is_covered(capacity_alerting.windows_at(p_at), p_tenant_hk, p_resource_type);
 END;
 COMMENT ON FUNCTION capacity_alerting.is_in_maintenance(bytea, text, timestamptz) IS
     'Whether a maintenance window covers a tenant''s (NULL: the system''s) resources of a type at a time. A window of one tenant never covers the system.';
@@ -326,6 +339,14 @@ COMMENT ON COLUMN capacity_alerting.evaluation.exceeded IS 'Verdicts: a threshol
 CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE ON capacity_alerting.evaluation
     FOR EACH ROW EXECUTE FUNCTION capacity_alerting.refuse_change();
 
+CREATE TABLE IF NOT EXISTS capacity_alerting.turn (
+    is_only  boolean     PRIMARY KEY DEFAULT true CHECK (is_only),
+    taken_at timestamptz
+);
+COMMENT ON TABLE capacity_alerting.turn IS
+    'One row, which every recorded evaluation updates: one whose snapshot is older than the evaluation before it (REPEATABLE READ, SERIALIZABLE) cannot, and so does not record twice what it does not see.';
+INSERT INTO capacity_alerting.turn DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 DO $versions$
 BEGIN
     PERFORM capacity_ops.keep_versions('capacity_alerting.episode_s');
@@ -434,6 +455,9 @@ CREATE OR REPLACE FUNCTION capacity_alerting.set_business_calendar(
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
+    IF coalesce(p_opens, '09:00') >= coalesce(p_closes, '17:00') THEN
+        RAISE EXCEPTION 'business hours must open before they close, on one day: not % to %', coalesce(p_opens, '09:00'), coalesce(p_closes, '17:00');
+    END IF;
     INSERT INTO capacity_alerting.business_calendar AS c (tenant_hk, time_zone, working_days, opens, closes, night_from, night_to)
     VALUES (p_tenant_hk, p_time_zone, coalesce(p_working_days, '{1,2,3,4,5}'), coalesce(p_opens, '09:00'), coalesce(p_closes, '17:00'),
             coalesce(p_night_from, '22:00'), coalesce(p_night_to, '06:00'))
@@ -538,6 +562,12 @@ $$;
 COMMENT ON FUNCTION capacity_alerting.create_absence_threshold(bytea, text, text, numeric) IS
     'Defines, or changes, a threshold on the absence of measurements: exceeded when the newest is older than p_minutes (NULL: three monitoring intervals). Resource type ALL: every type of the tenant (NULL: of the system).';
 
+CREATE OR REPLACE FUNCTION capacity_alerting.named(p_receivers text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT array_agg(trim(r) ORDER BY n) FROM unnest(p_receivers) WITH ORDINALITY AS u (r, n) WHERE trim(r) <> '';
+END;
+COMMENT ON FUNCTION capacity_alerting.named(text[]) IS 'The channels or contacts of a list, blank ones left out; NULL: none.';
+
 CREATE OR REPLACE FUNCTION capacity_alerting.placeholders() RETURNS text[] LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT array_agg(a.attname::text ORDER BY a.attnum)
@@ -545,6 +575,13 @@ BEGIN ATOMIC
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = 'capacity_planning.capacity_threshold_s'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
 END;
+CREATE OR REPLACE FUNCTION capacity_alerting.link_placeholders() RETURNS text[] LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT array_agg(a.attname::text ORDER BY a.attnum) || '{resource_name,tenant_id}'::text[]
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = 'capacity_planning.capacity_threshold_s'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
+END;
+COMMENT ON FUNCTION capacity_alerting.link_placeholders() IS 'What runbook_url and report_url may name: the threshold''s own columns, and whose which resource it is.';
 COMMENT ON FUNCTION capacity_alerting.placeholders() IS
     'What a message template may name: the threshold''s own columns and what an evaluation knows. {current_usage} is percent of capacity.';
 
@@ -557,12 +594,36 @@ BEGIN
     IF v_unknown IS NOT NULL THEN
         RAISE EXCEPTION 'the message template of threshold "%" names what nothing knows: %', NEW.threshold_name, v_unknown
             USING HINT = 'SELECT unnest(capacity_alerting.placeholders()) lists what it may name.', ERRCODE = 'check_violation';
+    ELSIF length(NEW.alert_message_template) > 4000 THEN
+        RAISE EXCEPTION 'the message template of threshold "%" is longer than 4,000 characters', NEW.threshold_name USING ERRCODE = 'check_violation';
+    ELSIF EXISTS (SELECT FROM unnest(NEW.notification_channels || NEW.escalation_contacts) c WHERE c LIKE '%://%') THEN
+        RAISE EXCEPTION 'threshold "%": a channel is named, not addressed', NEW.threshold_name
+            USING HINT = 'Its address, which is a secret, stands where notifications are sent from.', ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END
 $$;
-CREATE OR REPLACE TRIGGER check_template BEFORE INSERT OR UPDATE OF alert_message_template ON capacity_planning.capacity_threshold_s
+CREATE OR REPLACE TRIGGER check_template BEFORE INSERT OR UPDATE OF alert_message_template, notification_channels, escalation_contacts ON capacity_planning.capacity_threshold_s
     FOR EACH ROW WHEN (NEW.load_end_date IS NULL) EXECUTE FUNCTION capacity_alerting.check_template();
+
+CREATE OR REPLACE FUNCTION capacity_alerting.check_link() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_unknown text;
+BEGIN
+    SELECT string_agg(DISTINCT '{' || m[1] || '}', ', ') INTO v_unknown
+    FROM regexp_matches(NEW.value, '\{([^{}]*)\}', 'g') m WHERE m[1] <> ALL (capacity_alerting.link_placeholders());
+    IF v_unknown IS NOT NULL THEN
+        RAISE EXCEPTION '% names what no link knows: %', NEW.name, v_unknown
+            USING HINT = 'SELECT unnest(capacity_alerting.link_placeholders()) lists what it may name.', ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER check_link BEFORE INSERT OR UPDATE OF value ON capacity_alerting.text_setting
+    FOR EACH ROW WHEN (NEW.name IN ('runbook_url', 'report_url')) EXECUTE FUNCTION capacity_alerting.check_link();
+UPDATE capacity_alerting.text_setting s
+SET description = replace(s.description, 'placeholders as in message templates', 'placeholders: capacity_alerting.link_placeholders()')
+WHERE s.description LIKE '%placeholders as in message templates';
 
 -- Said when it is set; it stays in capacity_alerting.threshold_problem.
 CREATE OR REPLACE FUNCTION capacity_alerting.warn_of_threshold() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -583,7 +644,7 @@ BEGIN
                 v_other.threshold_type, v_other.threshold_name, v_other.threshold_percentage;
         END IF;
     END IF;
-    IF NEW.escalation_enabled AND coalesce(cardinality(NEW.escalation_contacts), 0) = 0 THEN
+    IF NEW.escalation_enabled AND capacity_alerting.named(NEW.escalation_contacts) IS NULL THEN
         RAISE NOTICE 'threshold "%" escalates to nobody: it has no escalation_contacts, so escalations go to its own channels again', NEW.threshold_name;
     END IF;
     RETURN NULL;
@@ -662,6 +723,8 @@ WHERE t.load_end_date IS NULL;
 COMMENT ON VIEW capacity_alerting.threshold_record IS
     'One row a threshold: the counts of the last 365 days behind its rates. A rate is NULL while its denominator is under minimum.';
 
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.escalation_delay_minutes IS
+    'An alert that nobody acknowledged is escalated after so long, and after as long again: by the first evaluation then that it is this threshold''s turn in (evaluation_frequency_minutes).';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
     'trigger_count_24h, _7d, _30d: alerts raised in so long before the newest evaluation that considered the threshold; last_triggered_date: the newest of them. NULL: never evaluated.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.average_resolution_time_minutes IS
@@ -761,7 +824,8 @@ BEGIN
                  c.average_resolution_time_minutes, c.false_positive_rate, c.true_positive_rate, c.threshold_effectiveness_score)
                 IS DISTINCT FROM
                 (coalesce(r.alerts_24h, 0), coalesce(r.alerts_7d, 0), coalesce(r.alerts_30d, 0), c.last_triggered_date,
-                 round(r.resolution_minutes)::integer, r.false_positive_rate, r.true_positive_rate, r.effectiveness)) n
+                 round(r.resolution_minutes)::integer, r.false_positive_rate, r.true_positive_rate, r.effectiveness)
+          FOR NO KEY UPDATE OF c SKIP LOCKED) n  -- whoever holds a threshold open holds up nobody's alerts: the next evaluation counts again
     WHERE t.capacity_threshold_hk = n.capacity_threshold_hk AND t.load_end_date IS NULL;
 END
 $$;
@@ -792,6 +856,23 @@ END;
 COMMENT ON FUNCTION capacity_alerting.render_link(text, jsonb) IS
     'A link with its placeholders filled in, as RFC 3986 has them within a path: a name with a blank or a slash in it does not break it. NULL: not set.';
 
+CREATE OR REPLACE FUNCTION capacity_alerting.is_told(p_at timestamptz) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT p_at >= clock_timestamp() - make_interval(secs => 3600 * capacity_ops.setting('notify_within_hours')::float8);
+END;
+COMMENT ON FUNCTION capacity_alerting.is_told(timestamptz) IS 'Whether an evaluation as of a time tells anybody: history is told to nobody.';
+
+CREATE OR REPLACE FUNCTION capacity_alerting.is_standing(p_notification_hk bytea) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM capacity_alerting.notification_alert_l k
+                   JOIN capacity_alerting.alert_s a ON a.alert_hk = k.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL
+                   WHERE k.notification_hk = p_notification_hk AND k.is_cause)
+           AND (EXISTS (SELECT FROM capacity_alerting.outbox o WHERE o.notification_hk = p_notification_hk)
+                OR EXISTS (SELECT FROM capacity_alerting.delivery_s d WHERE d.notification_hk = p_notification_hk AND d.outcome = 'SENT'));
+END;
+COMMENT ON FUNCTION capacity_alerting.is_standing(bytea) IS
+    'Whether a notification answers for what joins it: it arrived or still may, and the alert that it leads with is not resolved.';
+
 -- One notification for each (channel, contact, kind, condition, family) of these alerts: a storm is one page.
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -801,16 +882,16 @@ DECLARE
     v_report text := (SELECT s.value FROM capacity_alerting.text_setting s WHERE s.name = 'report_url');
     v_sent integer;
 BEGIN
-    IF p_at < clock_timestamp() - make_interval(secs => 3600 * capacity_ops.setting('notify_within_hours')::float8) THEN
-        RETURN 0;  -- history is told to nobody
+    IF NOT capacity_alerting.is_told(p_at) THEN
+        RETURN 0;
     END IF;
     WITH event AS MATERIALIZED (
         SELECT a.alert_hk, h.alert_bk, a.tenant_hk, a.severity, capacity_alerting.severity_rank(a.severity) AS rank, a.condition, a.message, a.escalations,
-               a.raised_at, e.resource_type, e.resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
+               a.raised_at, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
                CASE a.condition WHEN 'RUNWAY' THEN -a.value_at_raise ELSE a.value_at_raise END AS fullness, l.capacity_threshold_hk, l.resource_utilization_hk,
-               t.auto_resolution_action, w.tenant_name,
-               CASE WHEN p_kind = 'ESCALATION' THEN nullif(t.escalation_contacts, '{}') END AS contacts,
-               coalesce(nullif(t.notification_channels, '{}'), v_default) AS channels
+               t.auto_resolution_action, capacity_ops.one_line(w.tenant_name) AS tenant_name,
+               CASE WHEN p_kind = 'ESCALATION' THEN capacity_alerting.named(t.escalation_contacts) END AS contacts,
+               coalesce(capacity_alerting.named(t.notification_channels), v_default) AS channels
         FROM capacity_alerting.alert_s a
         JOIN capacity_alerting.alert_h h ON h.alert_hk = a.alert_hk
         JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
@@ -836,9 +917,10 @@ BEGIN
              AND c.alert_hk <> ALL (p_alerts) AND capacity_alerting.severity_rank(c.severity) >= e.rank
         JOIN capacity_alerting.episode_s ce ON ce.episode_hk = c.alert_hk AND ce.load_end_date IS NULL
              AND capacity_alerting.family(ce.resource_type, c.condition) = e.family
+             AND (ce.resource_type = e.resource_type OR ce.resource_type IN ('STORAGE', 'DISK'))  -- a full slot says nothing of a quota
         JOIN capacity_alerting.notification_alert_l k ON k.alert_hk = c.alert_hk AND k.is_cause
         JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
-             AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL
+             AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL AND capacity_alerting.is_standing(n.notification_hk)
         WHERE p_kind = 'ALERT'
         ORDER BY o.alert_hk, o.channel, n.queued_at DESC),
     placed AS MATERIALIZED (
@@ -918,7 +1000,7 @@ DECLARE
     v_report text := (SELECT s.value FROM capacity_alerting.text_setting s WHERE s.name = 'report_url');
     v_sent integer;
 BEGIN
-    IF p_at < clock_timestamp() - make_interval(secs => 3600 * capacity_ops.setting('notify_within_hours')::float8) THEN
+    IF NOT capacity_alerting.is_told(p_at) THEN
         RETURN 0;
     END IF;
     WITH incident AS MATERIALIZED (
@@ -928,7 +1010,7 @@ BEGIN
         WHERE k.alert_hk = ANY (p_alerts) AND n.kind IN ('ALERT', 'ESCALATION')),
     told AS MATERIALIZED (
         SELECT DISTINCT i.dedup_key, n.channel, n.contact, n.notification_hk, k.alert_hk, k.is_cause, n.kind, a.resolved_at, a.raised_at, a.severity, a.message,
-               a.resolved_by, e.resource_type, e.resource_name, a.tenant_hk
+               a.resolved_by, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, a.tenant_hk
         FROM incident i
         JOIN capacity_alerting.notification_s n ON n.dedup_key = i.dedup_key AND n.load_end_date IS NULL AND n.kind IN ('ALERT', 'ESCALATION')
         JOIN capacity_alerting.notification_alert_l k ON k.notification_hk = n.notification_hk
@@ -948,7 +1030,7 @@ BEGIN
               FROM (SELECT DISTINCT ON (t.dedup_key, t.alert_hk) t.* FROM told t JOIN over o ON o.dedup_key = t.dedup_key
                     ORDER BY t.dedup_key, t.alert_hk, t.is_cause DESC) t
               CROSS JOIN LATERAL (SELECT CASE WHEN t.tenant_hk IS NULL THEN 'the system'
-                                              ELSE coalesce((SELECT w.tenant_name FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk), 'a tenant that is gone') END AS owner) o) x
+                                              ELSE coalesce((SELECT capacity_ops.one_line(w.tenant_name) FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk), 'a tenant that is gone') END AS owner) o) x
         GROUP BY x.dedup_key),
     cause AS MATERIALIZED (
         SELECT DISTINCT ON (t.dedup_key) t.dedup_key,
@@ -991,7 +1073,7 @@ DECLARE
     v_margin numeric := capacity_ops.setting('recovery_margin');
     v_horizon interval := make_interval(secs => 86400 * capacity_ops.setting('verdict_horizon_days')::float8);
     v_is_muting boolean := EXISTS (SELECT FROM capacity_alerting.mute m WHERE m.from_at <= p_at AND p_at < m.until_at);
-    v_is_maintaining boolean := EXISTS (SELECT FROM capacity_alerting.maintenance_window);
+    v_windows jsonb := capacity_alerting.windows_at(p_at);
     v_links jsonb := (SELECT jsonb_object_agg(s.name, s.value) FROM capacity_alerting.text_setting s WHERE s.name IN ('runbook_url', 'report_url'));
     v_full capacity_alerting.evaluation;
     v_pairs capacity_alerting.pair[];
@@ -1025,9 +1107,12 @@ BEGIN
     verdict AS (
         SELECT j.*, t.threshold_operator, t.threshold_value, coalesce(t.recovery_margin, v_margin) AS margin, s.capacity_threshold_hk IS NOT NULL AS is_standing,
                p_is_rehearsal OR coalesce(t.evaluation_frequency_minutes, 0) <= 0 OR previous.at IS NULL OR p_at < previous.at
+               OR previous.at < made.at  -- it was not there then
                OR floor(extract(epoch FROM p_at) / (60.0 * t.evaluation_frequency_minutes)) > floor(extract(epoch FROM previous.at) / (60.0 * t.evaluation_frequency_minutes)) AS is_due
         FROM capacity_ops.judged(p_tenant_hk, p_at) j
         JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
+        LEFT JOIN capacity_planning.capacity_threshold_h th ON p_is_live AND th.capacity_threshold_hk = j.capacity_threshold_hk
+        CROSS JOIN LATERAL (SELECT th.load_date AS at) made  -- in history, thresholds are taken to have been there always
         LEFT JOIN own o ON o.tenant_hk = j.tenant_hk
         LEFT JOIN standing s ON s.capacity_threshold_hk = j.capacity_threshold_hk AND s.resource_utilization_hk = j.resource_utilization_hk
         CROSS JOIN LATERAL (SELECT coalesce(o.evaluated_at, v_full.evaluated_at) AS at) previous)
@@ -1045,6 +1130,18 @@ BEGIN
     SELECT count(*) INTO v_thresholds FROM capacity_planning.capacity_threshold_s t
     WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
       AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active));
+
+    -- What a clock that ran ahead began has begun now: else nothing would be escalated, suppressed or judged until then
+    IF p_is_live THEN
+        UPDATE capacity_alerting.episode_s e SET started_at = p_at
+        FROM capacity_alerting.episode_l l
+        WHERE l.episode_hk = e.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND e.started_at > p_at + interval '5 minutes'
+          AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk);
+        UPDATE capacity_alerting.alert_s a SET raised_at = p_at, horizon_until = a.horizon_until - (a.raised_at - p_at)
+        FROM capacity_alerting.alert_l l
+        WHERE l.alert_hk = a.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.raised_at > p_at + interval '5 minutes'
+          AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk);
+    END IF;
 
     -- Episodes end
     UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'RECOVERY'
@@ -1083,7 +1180,9 @@ BEGIN
             JOIN capacity_planning.capacity_threshold_h th ON th.capacity_threshold_hk = p.capacity_threshold_hk
             JOIN capacity_planning.resource_utilization_h rh ON rh.resource_utilization_hk = p.resource_utilization_hk
             LEFT JOIN LATERAL (SELECT o.critical FROM capacity_ops.levels(p.tenant_hk, p.resource_type) o WHERE t.threshold_type = 'WARNING') c ON true
-            CROSS JOIN LATERAL (SELECT th.capacity_threshold_bk || '|' || rh.resource_utilization_bk || '|' || to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS bk) k
+            -- a name with a | in it says where the threshold's key ends, or two pairs could have one key
+            CROSS JOIN LATERAL (SELECT concat_ws('|', th.capacity_threshold_bk, rh.resource_utilization_bk, to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                CASE WHEN th.capacity_threshold_bk ~ '([|].*){4}' THEN length(th.capacity_threshold_bk) END) AS bk) k
             WHERE p.exceeded
               AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
                               WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
@@ -1116,8 +1215,7 @@ BEGIN
                    CASE WHEN last.is_unresolved THEN 'ALREADY_ALERTED'
                         WHEN t.alert_enabled IS FALSE THEN 'DISABLED'
                         WHEN v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at) THEN 'MUTED'
-                        WHEN v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE
-                             AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at) THEN 'MAINTENANCE'
+                        WHEN t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type) THEN 'MAINTENANCE'
                         WHEN t.business_hours_only AND NOT capacity_alerting.is_in_business_hours(p.tenant_hk, p_at) THEN 'OUTSIDE_BUSINESS_HOURS'
                         WHEN t.suppression_enabled AND p_at >= last.raised_at
                              AND p_at < last.raised_at + make_interval(mins => coalesce(t.suppression_duration_minutes, 0)) THEN 'SUPPRESSED' END AS gate
@@ -1174,27 +1272,13 @@ BEGIN
                  AND t.escalation_enabled AND t.escalation_delay_minutes > 0
             CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60.0 * t.escalation_delay_minutes))::int AS due) n
             WHERE a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND n.due > a.escalations
+              AND t.alert_enabled IS NOT FALSE
               AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
               AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
-              AND NOT (v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at))
+              AND NOT (t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type))
               AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
             RETURNING a.alert_hk)
         SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
-
-        -- What still stands and nobody was told of, since history raised it or there was no channel then: the present tells it
-        IF p_is_live AND NOT p_is_rehearsal THEN
-            SELECT array_agg(a.alert_hk) INTO v_untold
-            FROM unnest(v_pairs) p
-            JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-            JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL
-            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
-            WHERE p.exceeded AND a.alert_hk <> ALL (coalesce(v_raised, '{}'))
-              AND NOT EXISTS (SELECT FROM capacity_alerting.notification_alert_l k WHERE k.alert_hk = a.alert_hk)
-              AND t.alert_enabled IS NOT FALSE
-              AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
-              AND NOT (v_is_maintaining AND t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_in_maintenance(p.tenant_hk, p.resource_type, p_at))
-              AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at));
-        END IF;
     END IF;
 
     -- They are over
@@ -1207,6 +1291,25 @@ BEGIN
           AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
         RETURNING a.alert_hk)
     SELECT array_agg(x.alert_hk) INTO v_resolved FROM resolved x;
+
+    -- What still stands and nobody is told of: history raised it, there was no channel then, or what it joined is over or never arrived
+    IF v_pairs IS NOT NULL AND NOT p_is_rehearsal AND capacity_alerting.is_told(p_at) THEN
+        SELECT array_agg(a.alert_hk) INTO v_untold
+        FROM unnest(v_pairs) p
+        JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+        JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL
+        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+        LEFT JOIN unnest(v_raised) r (alert_hk) ON r.alert_hk = a.alert_hk
+        WHERE p.exceeded AND r.alert_hk IS NULL
+          AND NOT EXISTS (
+              SELECT FROM capacity_alerting.notification_alert_l k
+              JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL AND n.kind IN ('ALERT', 'ESCALATION')
+              WHERE k.alert_hk = a.alert_hk AND (n.queued_at >= a.raised_at OR capacity_alerting.is_standing(n.notification_hk)))
+          AND t.alert_enabled IS NOT FALSE
+          AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
+          AND NOT (t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type))
+          AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at));
+    END IF;
 
     IF NOT p_is_rehearsal THEN
         PERFORM capacity_alerting.judge_alerts(p_tenant_hk, p_at);
@@ -1243,6 +1346,12 @@ BEGIN
     IF NOT isfinite(p_at) OR NOT capacity_ops.begin_recording('evaluate') THEN
         RETURN p_at;
     END IF;
+    BEGIN
+        UPDATE capacity_alerting.turn SET taken_at = clock_timestamp();
+    EXCEPTION WHEN serialization_failure THEN
+        RAISE NOTICE 'another session evaluated since this transaction (%) began: it recorded nothing', current_setting('transaction_isolation');
+        RETURN p_at;
+    END;
     SELECT e.evaluated_at INTO v_previous FROM capacity_alerting.evaluation e
     WHERE p_tenant_hk IS NULL OR e.tenant_hk IS NULL OR e.tenant_hk = p_tenant_hk
     ORDER BY e.evaluation_id DESC LIMIT 1;
@@ -1285,9 +1394,17 @@ BEGIN
 END
 $$;
 
+DO $returned$
+BEGIN
+    IF (SELECT p.prorettype = 'void'::regtype FROM pg_proc p WHERE p.oid = to_regprocedure('capacity_alerting.acknowledge(bytea, text, text, timestamptz)')) THEN
+        DROP FUNCTION capacity_alerting.acknowledge(bytea, text, text, timestamptz);  -- before it told how many
+    END IF;
+END
+$returned$;
 CREATE OR REPLACE FUNCTION capacity_alerting.acknowledge(p_alert_hk bytea, p_by text DEFAULT NULL, p_note text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    v_count integer;
     v_alert capacity_alerting.alert_s := capacity_alerting.require_alert(p_alert_hk);
 BEGIN
     IF v_alert.resolved_at IS NOT NULL THEN
@@ -1297,10 +1414,19 @@ BEGIN
     END IF;
     UPDATE capacity_alerting.alert_s a
     SET acknowledged_at = coalesce(p_at, clock_timestamp()), acknowledged_by = coalesce(p_by, session_user), acknowledged_note = p_note
-    WHERE a.alert_hk = p_alert_hk AND a.load_end_date IS NULL;
+    WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL
+      AND (a.alert_hk = p_alert_hk OR a.alert_hk IN (
+          SELECT o.alert_hk
+          FROM capacity_alerting.notification_alert_l k
+          JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL AND n.kind IN ('ALERT', 'ESCALATION')
+          JOIN capacity_alerting.notification_alert_l o ON o.notification_hk = k.notification_hk
+          WHERE k.alert_hk = p_alert_hk AND k.is_cause));
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
 END
 $$;
-COMMENT ON FUNCTION capacity_alerting.acknowledge(bytea, text, text, timestamptz) IS 'Somebody has it in hand: no more escalations.';
+COMMENT ON FUNCTION capacity_alerting.acknowledge(bytea, text, text, timestamptz) IS
+    'Somebody has it in hand: no more escalations. With the alert that a message leads with goes all else that it told of, or that joined it since: who answers a page answers all of it. How many alerts that were.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.resolve(
     p_alert_hk bytea, p_by text DEFAULT NULL, p_note text DEFAULT NULL, p_how text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
@@ -1391,17 +1517,17 @@ found AS (
     WHERE t.is_level AND t.threshold_type = 'WARNING' AND t.threshold_percentage >= l.critical
     UNION ALL
     SELECT t.capacity_threshold_hk, 'escalation without contacts', 'Set escalation_contacts: escalations go to its own channels again.'
-    FROM threshold t WHERE t.escalation_enabled AND coalesce(cardinality(t.escalation_contacts), 0) = 0
+    FROM threshold t WHERE t.escalation_enabled AND capacity_alerting.named(t.escalation_contacts) IS NULL
     UNION ALL
     SELECT t.capacity_threshold_hk, 'escalation without a delay', 'Set escalation_delay_minutes: it never escalates.'
     FROM threshold t WHERE t.escalation_enabled AND coalesce(t.escalation_delay_minutes, 0) <= 0
     UNION ALL
     SELECT t.capacity_threshold_hk, 'no channel', 'Set notification_channels, or make a channel the default: its alerts are recorded and nobody is told.'
-    FROM threshold t WHERE coalesce(cardinality(t.notification_channels), 0) = 0 AND NOT EXISTS (SELECT FROM capacity_alerting.channel c WHERE c.is_default)
+    FROM threshold t WHERE capacity_alerting.named(t.notification_channels) IS NULL AND NOT EXISTS (SELECT FROM capacity_alerting.channel c WHERE c.is_default)
     UNION ALL
     SELECT t.capacity_threshold_hk, 'unknown channel', format('%s is not in capacity_alerting.channel.', u.names)
     FROM threshold t
-    CROSS JOIN LATERAL (SELECT string_agg(upper(trim(n)), ', ') AS names FROM unnest(t.notification_channels) n
+    CROSS JOIN LATERAL (SELECT string_agg(upper(trim(n)), ', ') AS names FROM unnest(capacity_alerting.named(t.notification_channels)) n
                         WHERE NOT EXISTS (SELECT FROM capacity_alerting.channel c WHERE c.name = upper(trim(n)))) u
     WHERE t.notification_channels <> '{}' AND u.names IS NOT NULL
     UNION ALL

@@ -354,6 +354,9 @@ CREATE TABLE IF NOT EXISTS capacity_ops.setting (
     value       numeric NOT NULL,
     description text    NOT NULL
 );
+ALTER TABLE capacity_ops.setting DROP CONSTRAINT IF EXISTS setting_in_range;
+ALTER TABLE capacity_ops.setting ADD CONSTRAINT setting_in_range  -- beyond it no interval can be made, and every evaluation would fail
+    CHECK (value >= 0 AND value < CASE name WHEN 'tenant_scan_bytes' THEN 1e18 ELSE 1e7 END) NOT VALID;
 INSERT INTO capacity_ops.setting (name, value, description) VALUES
     ('monitoring_interval_seconds', 900, 'how often the schedule captures; a measurement older than three intervals is stale'),
     ('lock_wait_seconds', 5, 'how long a capture or an analysis asked for by hand waits for another session that is recording'),
@@ -469,7 +472,8 @@ COMMENT ON FUNCTION capacity_ops.hash_diff(jsonb, text[]) IS 'SHA-256 of a satel
 CREATE OR REPLACE FUNCTION capacity_ops.setting(p_name text) RETURNS numeric
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT value FROM capacity_ops.setting WHERE name = p_name;
+    -- within the bounds that the table has, also where a value was set before it had them
+    SELECT CASE name WHEN 'tenant_scan_bytes' THEN value ELSE greatest(0, least(value, 1e7)) END FROM capacity_ops.setting WHERE name = p_name;
 END;
 
 CREATE OR REPLACE FUNCTION capacity_ops.in_place(p_table text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -887,12 +891,18 @@ BEGIN ATOMIC
 END;
 
 -- What a message may say beside its threshold's own columns.
+CREATE OR REPLACE FUNCTION capacity_ops.one_line(p_name text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT regexp_replace(p_name, U&'[[:cntrl:]\2028\2029\202A-\202E\2066-\2069]+', ' ', 'g');
+END;
+COMMENT ON FUNCTION capacity_ops.one_line(text) IS 'A name that others gave, as a message may bear it: it ends no line and turns no text around.';
+
 CREATE OR REPLACE FUNCTION capacity_ops.message_values(
     p_condition text, p_resource_type text, p_resource_name text, p_tenant_hk bytea, p_level numeric, p_measure numeric, p_utilization numeric,
     p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT jsonb_build_object('resource_type', p_resource_type, 'resource_name', p_resource_name, 'tenant_id', capacity_ops.tenant_key(p_tenant_hk),
+    SELECT jsonb_build_object('resource_type', p_resource_type, 'resource_name', capacity_ops.one_line(p_resource_name), 'tenant_id', capacity_ops.tenant_key(p_tenant_hk),
         'threshold_percentage', trim_scale(p_level), 'current_usage', round(p_utilization, 1), 'current_value', p_current_value,
         'capacity', p_capacity, 'unit', p_unit,
         'measurement_timestamp', to_char(p_measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
