@@ -214,7 +214,9 @@ RETURNS TABLE (notification_hk bytea, key varchar, kind varchar, channel text, c
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
     WITH due AS MATERIALIZED (
-        SELECT o.notification_hk, o.attempts, o.leased_until, o.leased_by
+        SELECT o.notification_hk, o.attempts, o.leased_until, o.leased_by,
+               o.leased_by IS NOT NULL AND o.attempts >= 10
+               AND clock_timestamp() - o.since >= make_interval(hours => capacity_ops.setting('outbox_give_up_hours')::int) AS is_over
         FROM capacity_alerting.outbox o
         WHERE (o.changed_at > clock_timestamp() + interval '1 minute'
                OR (o.due_at <= clock_timestamp() AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())))
@@ -234,14 +236,21 @@ BEGIN ATOMIC
         INSERT INTO capacity_alerting.delivery_s (notification_hk, load_date, hash_diff, attempt, attempted_at, outcome, error, sender, record_source)
         SELECT d.notification_hk,
                capacity_ops.next_load_date((SELECT max(s.load_date) FROM capacity_alerting.delivery_s s WHERE s.notification_hk = d.notification_hk)),
-               capacity_ops.hash_diff(jsonb_build_object('notification_hk', d.notification_hk, 'attempt', d.attempts, 'outcome', 'FAILED', 'sender', d.leased_by), VARIADIC '{}'::text[]),
-               d.attempts, d.leased_until, 'FAILED', 'its sender did not say how this ended: it may have been delivered', d.leased_by, 'capacity_alerting'
-        FROM due d WHERE d.leased_by IS NOT NULL
+               capacity_ops.hash_diff(jsonb_build_object('notification_hk', d.notification_hk, 'attempt', d.attempts, 'outcome', e.outcome, 'sender', d.leased_by), VARIADIC '{}'::text[]),
+               d.attempts, d.leased_until, e.outcome, e.error, d.leased_by, 'capacity_alerting'
+        FROM due d
+        CROSS JOIN LATERAL (SELECT CASE WHEN d.is_over THEN 'DEAD' ELSE 'FAILED' END AS outcome,
+                                   CASE WHEN d.is_over THEN 'given up: none of its senders said how this ended, and it may have been delivered'
+                                        ELSE 'its sender did not say how this ended: it may have been delivered' END AS error) e
+        WHERE d.leased_by IS NOT NULL
+    ), over AS (
+        DELETE FROM capacity_alerting.outbox o USING due d WHERE o.notification_hk = d.notification_hk AND d.is_over
     ), claimed AS (
         UPDATE capacity_alerting.outbox o
         SET attempts = o.attempts + 1, leased_by = p_sender, changed_at = clock_timestamp(),
-            leased_until = clock_timestamp() + make_interval(secs => p_lease_seconds)
-        FROM due d WHERE o.notification_hk = d.notification_hk
+            -- what takes its senders down with it is lent ever more seldom, as what fails is tried
+            leased_until = clock_timestamp() + make_interval(secs => p_lease_seconds * 2 ^ least(greatest(o.attempts - 4, 0), 6))
+        FROM due d WHERE o.notification_hk = d.notification_hk AND NOT d.is_over
         RETURNING o.notification_hk, o.attempts, o.place
     )
     SELECT c.notification_hk, h.notification_bk, s.kind, s.channel, s.contact, s.severity, s.subject, s.body, s.dedup_key, s.attachment, c.attempts,
@@ -252,7 +261,7 @@ BEGIN ATOMIC
     ORDER BY c.place;
 END;
 COMMENT ON FUNCTION capacity_alerting.claim_notifications(text, integer, integer, text[], text[]) IS
-    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds; none of the channels p_except, whose servers are slow or ask for patience. p_channels: those that the sender has addresses of (NULL: any); what goes by another is left for ten minutes to a sender that has its address, and lent then, so that somebody says what is missing. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over.';
+    'Lends p_sender (a name that no other run of a sender bears) up to p_limit notifications that are due, for p_lease_seconds; none of the channels p_except, whose servers are slow or ask for patience. p_channels: those that the sender has addresses of (NULL: any); what goes by another is left for ten minutes to a sender that has its address, and lent then, so that somebody says what is missing. Commit before sending: then no other sender takes them meanwhile. What another sender took and never settled is lent again when its lease is over, from the sixth time on for twice as long each time, and given up as what fails is.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.record_delivery(
     p_notification_hk bytea, p_attempt integer, p_outcome text, p_error text, p_sender text, p_duration_ms integer) RETURNS void

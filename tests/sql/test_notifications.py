@@ -108,6 +108,29 @@ def test_a_claim_keeps_others_out_until_its_lease_is_over(pg):
     assert lost == [(1, "FAILED", "one", "its sender did not say how this ended: it may have been delivered")]
 
 
+def test_one_that_no_sender_survives_is_lent_ever_more_seldom(pg):
+    enqueue(pg, "key")
+    leases = []
+    for _ in range(14):
+        assert claim(pg, lease=60) == ["key"]
+        leases.append(
+            pg.value(
+                "SELECT round(extract(epoch FROM leased_until - changed_at) / 60)::int FROM capacity_alerting.outbox"
+            )
+        )
+        pg.run("UPDATE capacity_alerting.outbox SET leased_until = now() - interval '1 second'")
+    assert leases == [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 64, 64, 64]
+    pg.run("UPDATE capacity_alerting.outbox SET since = since - interval '72 hours', attempts = 9")
+    assert claim(pg) == ["key"], "few have tried: their host may have been away"
+    pg.run("UPDATE capacity_alerting.outbox SET leased_until = now() - interval '1 second'")
+    assert claim(pg) == []
+    state, attempts, error = pg.rows(STATE, "key")[0]
+    assert (state, attempts) == ("DEAD", 15)
+    assert error == "given up: none of its senders said how this ended, and it may have been delivered"
+    assert pg.value(f"SELECT capacity_alerting.requeue_notification({HK})", "key")
+    assert claim(pg) == ["key"]
+
+
 def test_two_claims_at_once_share_without_waiting(pg):
     for number in range(4):
         enqueue(pg, f"key {number}")
