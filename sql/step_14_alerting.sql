@@ -838,7 +838,7 @@ BEGIN ATOMIC
                 WHEN p_resource_type IN ('STORAGE', 'DISK', 'WAL', 'ROWS', 'REPLICATION_SLOT') THEN 'STORAGE'
                 ELSE p_resource_type END;
 END;
-COMMENT ON FUNCTION capacity_alerting.family(text, text) IS 'What fails together: alerts of one family and condition are one page.';
+COMMENT ON FUNCTION capacity_alerting.family(text, text) IS 'What fails together: alerts of one family are one page.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.severity_rank(p_severity text) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -873,7 +873,7 @@ END;
 COMMENT ON FUNCTION capacity_alerting.is_standing(bytea) IS
     'Whether a notification answers for what joins it: it arrived or still may, and the alert that it leads with is not resolved.';
 
--- One notification for each (channel, contact, kind, condition, family) of these alerts: a storm is one page.
+-- One notification for each (channel, contact, kind, family) of these alerts: a storm is one page, and a disk that is full is none of being about to be.
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -913,7 +913,7 @@ BEGIN
         SELECT DISTINCT ON (o.alert_hk, o.channel) o.alert_hk, o.channel, n.notification_hk
         FROM told o
         JOIN event e ON e.alert_hk = o.alert_hk AND e.tenant_hk IS NOT NULL
-        JOIN capacity_alerting.alert_s c ON c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.tenant_hk IS NULL AND c.condition = e.condition
+        JOIN capacity_alerting.alert_s c ON c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.tenant_hk IS NULL
              AND c.alert_hk <> ALL (p_alerts) AND capacity_alerting.severity_rank(c.severity) >= e.rank
         JOIN capacity_alerting.episode_s ce ON ce.episode_hk = c.alert_hk AND ce.load_end_date IS NULL
              AND capacity_alerting.family(ce.resource_type, c.condition) = e.family
@@ -925,16 +925,16 @@ BEGIN
         ORDER BY o.alert_hk, o.channel, n.queued_at DESC),
     placed AS MATERIALIZED (
         SELECT o.channel, o.contact, o.is_unheard, e.*,
-               row_number() OVER (PARTITION BY o.channel, o.contact, e.condition, e.family
-                                  ORDER BY e.tenant_hk IS NOT NULL, e.fullness DESC NULLS LAST, e.rank DESC, e.resource_type, e.resource_name, e.alert_hk) AS place
+               row_number() OVER (PARTITION BY o.channel, o.contact, e.family
+                                  ORDER BY e.tenant_hk IS NOT NULL, e.condition = 'RUNWAY', e.fullness DESC NULLS LAST, e.rank DESC, e.resource_type, e.resource_name, e.alert_hk) AS place
         FROM told o JOIN event e ON e.alert_hk = o.alert_hk
         WHERE NOT EXISTS (SELECT FROM known k WHERE k.alert_hk = o.alert_hk AND k.channel = o.channel)),
     grouped AS MATERIALIZED (
-        SELECT p.channel, p.contact, p.condition, p.family, count(*) AS n,
+        SELECT p.channel, p.contact, p.family, count(*) AS n,
                (array_agg(p.severity ORDER BY p.rank DESC, p.place))[1] AS severity, bool_or(p.is_unheard) AS is_unheard,
                count(DISTINCT p.tenant_hk) AS tenants,
                string_agg(concat_ws(': ', p.tenant_name, p.message), E'\n' ORDER BY p.place) FILTER (WHERE p.place <= 10) AS lines
-        FROM placed p GROUP BY p.channel, p.contact, p.condition, p.family),
+        FROM placed p GROUP BY p.channel, p.contact, p.family),
     -- the cause stands for the group: its incident, its runbook, what is to be done about it
     written AS MATERIALIZED (
         SELECT g.*, c.alert_hk, d.dedup_key, left(encode(sha256(convert_to(concat_ws('|', d.dedup_key, p_kind, g.channel, coalesce(g.contact, ''), d.n), 'UTF8')), 'hex'), 32) AS key,
@@ -956,7 +956,7 @@ BEGIN
                    'Runbook: ' || capacity_alerting.render_link(v_runbook, v.named),
                    'Report: ' || capacity_alerting.render_link(v_report, v.named)) AS body
         FROM grouped g
-        JOIN placed c ON c.place = 1 AND c.channel = g.channel AND c.contact IS NOT DISTINCT FROM g.contact AND c.condition = g.condition AND c.family = g.family
+        JOIN placed c ON c.place = 1 AND c.channel = g.channel AND c.contact IS NOT DISTINCT FROM g.contact AND c.family = g.family
         CROSS JOIN LATERAL (
             SELECT i.dedup_key, 1 + (SELECT count(*) FROM capacity_alerting.notification_s b
                                      WHERE b.dedup_key = i.dedup_key AND b.load_end_date IS NULL AND b.kind = p_kind AND b.channel = g.channel
@@ -965,14 +965,14 @@ BEGIN
                       (SELECT n.dedup_key FROM capacity_alerting.notification_alert_l k
                        JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
                        WHERE k.alert_hk = c.alert_hk AND p_kind = 'ESCALATION' ORDER BY n.queued_at, n.channel LIMIT 1),
-                      left(encode(sha256(convert_to(concat_ws('|', g.condition, g.family, capacity_ops.tenant_key(p_scope),
+                      left(encode(sha256(convert_to(concat_ws('|', c.condition, g.family, capacity_ops.tenant_key(p_scope),
                           to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), c.alert_bk), 'UTF8')), 'hex'), 32)) AS dedup_key) i) d
         CROSS JOIN LATERAL (
             SELECT to_jsonb(t) || jsonb_build_object('resource_type', c.resource_type, 'resource_name', c.resource_name,
                                                      'tenant_id', capacity_ops.tenant_key(c.tenant_hk)) AS named
             FROM capacity_planning.capacity_threshold_s t WHERE t.capacity_threshold_hk = c.capacity_threshold_hk AND t.load_end_date IS NULL) v),
     queued AS MATERIALIZED (
-        SELECT w.channel, w.contact, w.condition, w.family, capacity_alerting.enqueue_notification(
+        SELECT w.channel, w.contact, w.family, capacity_alerting.enqueue_notification(
                    w.key, p_kind, w.channel, w.contact, w.severity, w.subject, concat_ws(E'\n', w.body, 'key: ' || w.key), w.dedup_key, p_at) AS notification_hk
         FROM written w),
     linked AS (
@@ -981,7 +981,7 @@ BEGIN
                clock_timestamp(), 'capacity_alerting'
         FROM (SELECT q.notification_hk, p.alert_hk, p.place = 1 AS is_cause
               FROM queued q
-              JOIN placed p ON p.channel = q.channel AND p.contact IS NOT DISTINCT FROM q.contact AND p.condition = q.condition AND p.family = q.family
+              JOIN placed p ON p.channel = q.channel AND p.contact IS NOT DISTINCT FROM q.contact AND p.family = q.family
               UNION ALL
               SELECT k.notification_hk, k.alert_hk, false FROM known k) x
         ON CONFLICT DO NOTHING)
@@ -1120,7 +1120,7 @@ BEGIN
            array_agg(ROW(v.capacity_threshold_hk, v.resource_utilization_hk, v.tenant_hk, v.condition, v.resource_type, v.resource_name, v.level, v.measure,
                          v.utilization, v.current_value, v.capacity, v.unit, v.measurement_timestamp, v.exceeded,
                          NOT v.exceeded AND CASE v.condition
-                             WHEN 'LEVEL' THEN CASE WHEN v.threshold_operator IN ('>=', '>') THEN v.measure <= v.level - v.margin ELSE v.measure >= v.level + v.margin END
+                             WHEN 'LEVEL' THEN CASE WHEN v.threshold_operator IN ('>=', '>') THEN v.measure <= greatest(v.level - v.margin, 0) ELSE v.measure >= least(v.level + v.margin, 100) END
                              WHEN 'RUNWAY' THEN v.measure IS NULL OR v.measure >= v.threshold_value + v.margin
                              ELSE true END,
                          v.condition = 'ABSENCE' OR (v.condition = 'LEVEL' AND v.threshold_operator IN ('>=', '>')))::capacity_alerting.pair)

@@ -314,6 +314,13 @@ def test_a_slot_says_nothing_of_a_quota(stage):
 # The clock, and the operator's hand
 
 
+@pytest.mark.parametrize(("operator", "level", "usage"), [(">=", 1, (2, 0)), ("<=", 99, (98, 100))])
+def test_a_level_nearer_to_an_end_than_the_margin_recovers_there(stage, operator, level, usage):
+    stage.threshold(level, threshold_operator=operator)
+    stage.play((0, usage[0]), (15, usage[1]))
+    assert [a["status"] for a in stage.alerts()] == ["RESOLVED"]
+
+
 def test_a_threshold_made_since_the_last_evaluation_has_its_turn_now(stage):
     stage.threshold(80, "WARNING", of="CPU")
     stage.measure(minutes_now(stage) - 1, 95)

@@ -339,6 +339,17 @@ def test_runway_is_exceeded_by_the_days_of_its_probability(stage, probability, e
     assert (row["threshold_exceeded"], row["threshold_percentage"]) == (exceeded, 90)
 
 
+def test_a_full_disk_is_no_second_page_for_being_about_to_be_full(stage):
+    stage.threshold()
+    stage.configure(runway_threshold(stage, 21), notification_channels=["EMAIL"])
+    stage.run("UPDATE capacity_alerting.channel SET is_default = name = 'EMAIL'")
+    stage.measure(0, 50)
+    forecast(stage, 0, {"p10": 12, "p50": 20, "p90": 40})
+    stage.play((15, 95))
+    assert [a["condition"] for a in stage.alerts()] == ["LEVEL", "RUNWAY"]
+    assert [n["subject"] for n in stage.notifications()] == ["CRITICAL: STORAGE disk of the system and 1 more"]
+
+
 def test_days_left_run_down_from_the_forecast_and_the_alert_says_so(stage):
     runway_threshold(stage, 21)
     stage.measure(0, 50)
