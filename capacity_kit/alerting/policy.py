@@ -72,7 +72,8 @@ class Policy:
     operator : str
         How usage passes the level; of a RUNWAY it is <= and of an ABSENCE >.
     margin : float
-        How far beyond the level, in its unit, usage must recover to end an episode; nothing for an ABSENCE.
+        How far beyond the level, in its unit, usage must recover to end an episode, and no further than to 0 or
+        100 percent; nothing for an ABSENCE.
     target : float
         What an alert warns of, in percent of capacity: of a WARNING the critical level, of a CRITICAL 100, of a
         RUNWAY the level that its days lead to.
@@ -117,6 +118,14 @@ class Policy:
     def rises(self) -> bool:
         """Whether larger is worse."""
         return self.operator in (">=", ">")
+
+    @property
+    def recovered_at(self) -> float:
+        """The value from which on a breach is over, unless it is past the level; never beyond 0 or 100 percent."""
+        margin = 0.0 if self.condition == "ABSENCE" else self.margin
+        if self.condition == "LEVEL":
+            return max(self.level - margin, 0.0) if self.rises else min(self.level + margin, FULL)
+        return self.level - margin if self.rises else self.level + margin
 
     @property
     def is_judged(self) -> bool:
@@ -279,10 +288,9 @@ class Pair:
 
     def _is_cleared(self, value: float) -> bool:
         policy = self.policy
-        margin = 0.0 if policy.condition == "ABSENCE" else policy.margin
         if math.isnan(value) or passes(value, policy.operator, policy.level):
             return False
-        return value <= policy.level - margin if policy.rises else value >= policy.level + margin
+        return value <= policy.recovered_at if policy.rises else value >= policy.recovered_at
 
     def _raise(self, at: int, gates: Gates) -> None:
         episode = self._open_episode()

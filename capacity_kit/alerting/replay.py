@@ -545,10 +545,10 @@ class _Rule:
     @classmethod
     def of(cls, p: Policy) -> _Rule:
         sign = 1.0 if p.rises else -1.0
-        level, margin = sign * p.level, 0.0 if p.condition == "ABSENCE" else p.margin
+        level = sign * p.level
         opens = level if p.operator in (">=", "<=") else np.nextafter(level, np.inf)
-        # Ended: at or below the level less the margin, and not past the level itself.
-        ends = min(np.nextafter(level - margin, np.inf), opens)
+        # Ended: where it is recovered, and not past the level itself.
+        ends = min(np.nextafter(sign * p.recovered_at, np.inf), opens)
         kind = f"{p.condition} {p.probability if p.condition == 'RUNWAY' else sign:g}"
         return cls((kind, p.target if p.condition == "RUNWAY" else 0.0), float(opens), float(ends))
 

@@ -141,7 +141,7 @@ class World:
             level,
             operator=operator,
             target=target,
-            margin=float(rng.choice([0, 1, 2, 2, 10])),
+            margin=float(rng.choice([0, 1, 2, 90, 10])),
             frequency_minutes=int(rng.choice([0, 15, 15, 60])),
             suppression_minutes=int(rng.choice([0, 0, 45, 240])),
             escalation_minutes=int(rng.choice([0, 20, 45, 300])),

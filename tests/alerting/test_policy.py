@@ -60,6 +60,14 @@ def test_operators_at_the_line(operator, breaches):
     assert [v for v in (79, 80, 81) if run(Policy(80, operator=operator), v).episodes] == breaches
 
 
+def test_a_margin_never_leads_beyond_what_usage_can_be():
+    assert spans(run(Policy(1, margin=2), 2, 0.5, 0)) == [(0, 2, 0)]
+    assert spans(run(Policy(99, operator="<=", margin=2), 98, 99.5, 100)) == [(0, 2, 0)]
+    assert spans(run(Policy(0, margin=2), 0, 0)) == [(0, None, 0)], "past the level, wherever it lies"
+    runway = Policy(99, "RUNWAY", "<=", margin=2)
+    assert spans(run(runway, 98, 100, 101)) == [(0, 2, 0)], "days have no end"
+
+
 def test_an_episode_lasts_until_usage_is_below_by_the_margin():
     assert spans(run(Policy(80, margin=2), 79, 80, 78.1, 79.9, 78, 80)) == [(1, 4, 1), (5, None, 5)]
     assert spans(run(Policy(80, margin=0), 80, 79.9, 80)) == [(0, 1, 0), (2, None, 2)]

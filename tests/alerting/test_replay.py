@@ -19,14 +19,14 @@ from capacity_kit.errors import CapacityError
 # Two hours before the clocks go back in Berlin, and on a Saturday: nights, weekends and a change of the clock are near.
 START = pd.Timestamp("2026-10-24 22:00", tz="UTC")
 VERDICTS = ("true", "false", "censored", "open")
-FLAT = [78.0, 79.0, 80.0, 80.0, 81.0, 82.0, 90.0, 95.0, 100.0]
+FLAT = [0.0, 78.0, 79.0, 80.0, 80.0, 81.0, 82.0, 90.0, 95.0, 100.0]
 
 levels = st.sampled_from([78.0, 80.0, 82.0, 90.0])
 policies = st.builds(
     Policy,
     level=levels,
     operator=st.sampled_from([">=", ">", "<=", "<"]),
-    margin=st.sampled_from([0.0, 1.0, 2.0, 10.0]),
+    margin=st.sampled_from([0.0, 1.0, 2.0, 10.0, 90.0]),
     target=st.sampled_from([82.0, 90.0, 100.0]),
     frequency_minutes=st.sampled_from([0, 0, 15, 60]),
     suppression_minutes=st.sampled_from([0, 30, 240]),
