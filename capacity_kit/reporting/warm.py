@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from capacity_kit import cli, plots  # noqa: F401 -- cli: a worker imports its parent's main module anew
 from capacity_kit.alerting import replay  # noqa: F401
 from capacity_kit.reporting import fanout, findings, render, run, show, study, tables  # noqa: F401
-from capacity_kit.reporting.result import Result
+from capacity_kit.reporting.result import Result, sql_digests
 
 
 def _once() -> None:
@@ -31,7 +31,9 @@ def _once() -> None:
     drawn.savefig(io.BytesIO(), format="png")
     cells = [nbformat.v4.new_markdown_cell("# Title\n\n## Part\n\nText, `code`.")]  # type: ignore[no-untyped-call]
     page = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
-    render.page(page, Result("ok", "Warm."), {})
+    warm = Result("ok", "Warm.", sql=sql_digests())
+    warm.complaint()
+    render.page(page, warm, {})
 
 
 _once()

@@ -90,7 +90,8 @@ class Station:
         )
 
     def pages(self):
-        return sorted(p.parent.relative_to(self.site).as_posix() for p in self.site.glob("*/*/*/index.html"))
+        found = (p.parent for p in self.site.glob("*/*/*/index.html") if p.parent.name != "latest")
+        return sorted(place.relative_to(self.site).as_posix() for place in found)
 
     def runs(self, columns="key, state, is_over, attempts"):
         return self.database.rows(f"SELECT {columns} FROM capacity_reporting.report_run ORDER BY key")
@@ -313,7 +314,7 @@ def test_old_periods_leave_the_site_and_what_nobody_scheduled_stays(station):
     for week in range(4):
         station.call(MONDAY + week * WEEK)
     left = sorted(p.name for p in (station.site / "trial/_all").iterdir())
-    assert left == ["2020-01-01T000000Z", "2026-11-16T060000Z", "2026-11-23T060000Z"]
+    assert left == ["2020-01-01T000000Z", "2026-11-16T060000Z", "2026-11-23T060000Z", "latest"]
     assert "2026-11-02T060000Z" not in (station.site / "index.html").read_text()
     assert not list(station.site.glob(".unfinished*"))
 
