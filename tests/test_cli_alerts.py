@@ -218,7 +218,10 @@ def test_an_alert_is_acknowledged_once_by_somebody(run, alarmed):
     critical = listed(run)[0]["id"]
     code, out, _ = run("alerts", "ack", critical, "--by", "mira", "--note", "the volume is ordered")
     assert code == errors.OK
-    assert out == f"{critical} is acknowledged: SYSTEM STORAGE archive, disk critical.\n"
+    assert out == (
+        f"{critical} is acknowledged: SYSTEM STORAGE archive, disk critical.\n"
+        "and 1 more that the same message told of.\n"
+    )
     row = state(run, critical)
     assert (row["status"], row["acknowledged_by"], row["acknowledged_note"]) == (
         "ACKNOWLEDGED", "mira", "the volume is ordered",
@@ -228,6 +231,13 @@ def test_an_alert_is_acknowledged_once_by_somebody(run, alarmed):
     assert one_line(err)
     assert critical in err
     assert "by mira" in err
+    assert [row["status"] for row in listed(run)] == ["ACKNOWLEDGED", "ACKNOWLEDGED"]
+
+
+def test_what_a_message_does_not_lead_with_is_acknowledged_alone(run, alarmed):
+    warning = listed(run)[1]["id"]
+    _, out, _ = run("alerts", "ack", warning)
+    assert out == f"{warning} is acknowledged: SYSTEM STORAGE archive, disk warning.\n"
     assert [row["status"] for row in listed(run)] == ["OPEN", "ACKNOWLEDGED"]
 
 
@@ -443,6 +453,9 @@ def test_a_calendar_is_set_and_filled_with_holidays(run, store):
     assert store.value(
         "SELECT count(*) FROM capacity_alerting.holiday WHERE day = make_date(%s, 1, 6)", year + 1
     )  # Epiphany is a holiday in Bavaria
+    assert store.value(
+        "SELECT count(*) FROM capacity_alerting.holiday WHERE day = make_date(%s, 12, 25)", year - 1
+    )  # tuning replays it
     assert "0 holidays of DE were new" in run("alerts", "calendar", "DE", "--subdivision", "BY")[1]
     code, _, err = run("alerts", "calendar", "Atlantis")
     assert code == errors.ERROR
@@ -610,7 +623,7 @@ def test_tuning_changes_nothing_by_itself_is_applied_and_taken_back(run, noisy):
     assert proposed["disk warning"]["low"] > 0
     code, out, _ = run("tune", "--apply", "--by", "mira")
     assert code == errors.OK
-    assert "1 thresholds have a new version" in out
+    assert "1 threshold has a new version" in out
     entry = noisy.value(
         "SELECT threshold_tuning_history FROM capacity_planning.capacity_threshold_s"
         " WHERE load_end_date IS NULL AND threshold_name = 'disk warning'"

@@ -140,7 +140,8 @@ def _what(row: Any) -> str:
     if row.condition == "ABSENCE":
         return f"nothing measured for {units.number(row.value_at_raise)} minutes"
     if row.condition == "RUNWAY":
-        return f"{units.days(row.value_at_raise)} left, {row.threshold_name}"
+        left = "no time" if row.value_at_raise < 1 else units.days(row.value_at_raise)
+        return f"{left} left, {row.threshold_name}"
     peak = "" if pd.isna(row.peak) else f", peak {units.percent(row.peak)}"
     return f"{units.percent(row.value_at_raise)} at {units.percent(row.level)}{peak}"
 
@@ -200,10 +201,12 @@ def _plain(value: Any) -> str:
 
 
 def acknowledge(which: Ids, dsn: Dsn = None, by: By = None, note: Note = None, as_json: Json = False) -> None:
-    """Say that you are at it: the alert escalates no further."""
+    """Say that you are at it: the alert escalates no further, nor all else that the same message told of."""
     with opened_vault(dsn) as opened, opened.transaction():
-        done = [alerts.acknowledge(opened, typed, me(by), note) for typed in which]
+        done, more = alerts.acknowledge_all(opened, which, me(by), note)
         _tell(opened, done, "acknowledged", as_json)
+        if more and not as_json:
+            console.out.print(f"and {more:,} more that the same message told of.")
 
 
 def resolve(
@@ -467,7 +470,10 @@ def calendar(
         str | None, typer.Option(help="A part of the country, such as BY.", show_default=False)
     ] = None,
     years: Annotated[
-        int, typer.Option(min=1, max=20, help="This year and the following, so many in all.")
+        int,
+        typer.Option(
+            min=1, max=20, help="The year before, for what is replayed, and so many from this one on."
+        ),
     ] = 2,
     tenant: Annotated[str, typer.Option(help="Whose calendar: ALL, or a tenant's key.")] = vault.ALL,
     zone: Annotated[str | None, typer.Option(help="Its time zone.", show_default=False)] = None,
@@ -503,7 +509,7 @@ def calendar(
         written = 0
         if country:
             first = (opened.as_of(None) or datetime.now(UTC)).year
-            written = holidays.fill(opened, owner, country, subdivision, range(first, first + years))
+            written = holidays.fill(opened, owner, country, subdivision, range(first - 1, first + years))
         found = alerts.calendars(opened)
     if as_json:
         console.as_json(found)

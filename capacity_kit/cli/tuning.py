@@ -84,6 +84,8 @@ def _propose(
 
     said = Costs(*costs)
     with opened_vault(dsn) as opened:
+        tenants = opened.tenants()
+        keys = dict(zip(tenants["tenant_hk"], tenants["tenant_bk"], strict=True))
         study = Study(tenant, None if as_of is None else as_of.isoformat(), dsn)
         with console.progress("Replaying"):
             found = tuning.replay(
@@ -113,7 +115,7 @@ def _propose(
             ["tenant", "threshold", "change", "would have saved", "guide", "why"],
             [
                 (
-                    row.tenant,
+                    keys.get(row.tenant_key, row.tenant_key),  # as --tenant takes it
                     row.threshold_name,
                     tuning.told(row.changes),
                     tuning.savings(row),
@@ -128,7 +130,7 @@ def _propose(
         _tell_kept(found[[not changes for changes in found["changes"]]])
     if name:
         console.out.print(
-            f"{len(changing):,} thresholds have a new version (tuning {name}); capacity tune --revert takes it back."
+            f"{_have(len(changing))} a new version (tuning {name}); capacity tune --revert takes it back."
         )
     elif len(changing):
         console.out.print("Nothing was changed: capacity tune --apply does it.")
@@ -173,8 +175,12 @@ def _revert(dsn: str | None, by: str, as_json: bool) -> None:
     )
     count = int(table["is_as_tuned"].sum())
     console.out.print(
-        f"The tuning {done.tuning} of {done.applied_by} is taken back: {count:,} thresholds have a new version."
+        f"The tuning {done.tuning} of {done.applied_by} is taken back: {_have(count)} a new version."
     )
+
+
+def _have(count: int) -> str:
+    return "1 threshold has" if count == 1 else f"{count:,} thresholds have"
 
 
 def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:

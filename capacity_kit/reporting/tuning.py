@@ -469,7 +469,9 @@ def listed(proposals: pd.DataFrame) -> pd.DataFrame:
             units.plain(row["tenant"]),
             units.plain(row["threshold_name"]),
             "not decided" if units.missing(row["recommendation"]) else row["recommendation"],
-            f"{units.number(row['cost_present'])} h",
+            f"{units.number(row['cost_present'])} h in {row['judged_days']:,.0f} days"
+            if row["judged_days"]
+            else units.DASH,
             told(row["changes"]) if row["changes"] else row["reason"],
             f"{units.number(row['saved'])} h ({units.number(row['low'])} to {units.number(row['high'])})"
             if row["events"]

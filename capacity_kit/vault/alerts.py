@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, time
 from typing import Any, Final, Literal
@@ -121,11 +121,36 @@ def _said_of(typed: str) -> Iterator[None]:
 
 
 def acknowledge(vault: Vault, typed: str, by: str, note: str | None = None) -> str:
-    """Say that somebody is at it: it escalates no further. Returns the alert's key."""
-    alert = find(vault, typed)
-    with _said_of(typed):
-        vault.read("alert_acknowledge", alert=alert, by=by, note=note)
-    return alert
+    """Say that somebody is at it: it escalates no further, nor what the same message told of, where it leads that.
+
+    Returns the alert's key.
+    """
+    return acknowledge_all(vault, [typed], by, note)[0][0]
+
+
+def acknowledge_all(
+    vault: Vault, typed: Sequence[str], by: str, note: str | None = None
+) -> tuple[list[str], int]:
+    """Acknowledge several alerts, or none of them.
+
+    Returns
+    -------
+    keys : list of str
+        Theirs, each once.
+    more : int
+        How many others went with them: who answers a page answers all of it.
+    """
+    found = {find(vault, one): one for one in typed}
+    count = 0
+    with vault.transaction():
+        was_open = {key for key in found if show(vault, key)[0]["status"] == "OPEN"}
+        for key, one in found.items():
+            if key in was_open and show(vault, key)[0]["status"] != "OPEN":
+                continue  # it went with one before
+            with _said_of(one):
+                done = vault.read("alert_acknowledge", alert=key, by=by, note=note)
+            count += int(done["acknowledged"].iloc[0])
+    return list(found), count - len(found)
 
 
 def resolve(vault: Vault, typed: str, by: str, note: str | None = None, how: How | None = None) -> str:

@@ -101,6 +101,11 @@ def test_hours_maintenance_and_mutes_of_the_database_hold_alerts_back(store):
     )
     assert one(replayed(store))["alerts"] == 1
     store.run(
+        "SELECT capacity_alerting.mute_alerts('2026-11-01', p_from => '2026-10-01', p_system_only => true)"
+    )
+    assert one(replayed(store))["alerts"] == 0
+    store.run("DELETE FROM capacity_alerting.mute WHERE is_system_only")
+    store.run(
         "SELECT capacity_alerting.mute_alerts('2026-11-01', p_from => '2026-10-01', p_resource_name => 'disk')"
     )
     assert one(replayed(store))["alerts"] == 0
@@ -159,6 +164,7 @@ def test_a_change_is_proposed_where_it_saves_and_said_first(store):
     table = tuning.listed(found.proposals)
     assert table["Proposal"].tolist()[0] == tuning.told(first["changes"])
     assert table["Guide"].tolist()[0] == "INCREASE_THRESHOLD"
+    assert table["Cost"].tolist()[0].endswith(f" h in {first['judged_days']:,.0f} days")
     together = replayed(store, costs=Costs(), together=True)
     assert len(set(together.proposals["saved"])) == 1
 
