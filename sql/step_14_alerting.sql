@@ -862,16 +862,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION capacity_alerting.is_told(timestamptz) IS 'Whether an evaluation as of a time tells anybody: history is told to nobody.';
 
-CREATE OR REPLACE FUNCTION capacity_alerting.is_standing(p_notification_hk bytea) RETURNS boolean LANGUAGE sql STABLE
+DROP FUNCTION IF EXISTS capacity_alerting.is_standing(bytea);
+CREATE OR REPLACE FUNCTION capacity_alerting.standing_notifications() RETURNS TABLE (notification_hk bytea) LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT EXISTS (SELECT FROM capacity_alerting.notification_alert_l k
-                   JOIN capacity_alerting.alert_s a ON a.alert_hk = k.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL
-                   WHERE k.notification_hk = p_notification_hk AND k.is_cause)
-           AND (EXISTS (SELECT FROM capacity_alerting.outbox o WHERE o.notification_hk = p_notification_hk)
-                OR EXISTS (SELECT FROM capacity_alerting.delivery_s d WHERE d.notification_hk = p_notification_hk AND d.outcome = 'SENT'));
+    SELECT k.notification_hk
+    FROM capacity_alerting.notification_alert_l k
+    JOIN capacity_alerting.alert_s a ON a.alert_hk = k.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL
+    WHERE k.is_cause
+      AND k.notification_hk IN (SELECT o.notification_hk FROM capacity_alerting.outbox o
+                                UNION ALL SELECT d.notification_hk FROM capacity_alerting.delivery_s d WHERE d.outcome = 'SENT');
 END;
-COMMENT ON FUNCTION capacity_alerting.is_standing(bytea) IS
-    'Whether a notification answers for what joins it: it arrived or still may, and the alert that it leads with is not resolved.';
+COMMENT ON FUNCTION capacity_alerting.standing_notifications() IS
+    'The notifications that answer for what joins them: they arrived or still may, and the alert that they lead with is not resolved.';
 
 -- One notification for each (channel, contact, kind, family) of these alerts: a storm is one page, and a disk that is full is none of being about to be.
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz) RETURNS integer
@@ -920,7 +922,8 @@ BEGIN
              AND (ce.resource_type = e.resource_type OR ce.resource_type IN ('STORAGE', 'DISK'))  -- a full slot says nothing of a quota
         JOIN capacity_alerting.notification_alert_l k ON k.alert_hk = c.alert_hk AND k.is_cause
         JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
-             AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL AND capacity_alerting.is_standing(n.notification_hk)
+             AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL
+        JOIN capacity_alerting.standing_notifications() sn ON sn.notification_hk = n.notification_hk
         WHERE p_kind = 'ALERT'
         ORDER BY o.alert_hk, o.channel, n.queued_at DESC),
     placed AS MATERIALIZED (
@@ -1134,13 +1137,11 @@ BEGIN
     -- What a clock that ran ahead began has begun now: else nothing would be escalated, suppressed or judged until then
     IF p_is_live THEN
         UPDATE capacity_alerting.episode_s e SET started_at = p_at
-        FROM capacity_alerting.episode_l l
-        WHERE l.episode_hk = e.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND e.started_at > p_at + interval '5 minutes'
-          AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk);
+        WHERE e.load_end_date IS NULL AND e.ended_at IS NULL AND e.started_at > p_at + interval '5 minutes'
+          AND (p_tenant_hk IS NULL OR e.tenant_hk = p_tenant_hk);
         UPDATE capacity_alerting.alert_s a SET raised_at = p_at, horizon_until = a.horizon_until - (a.raised_at - p_at)
-        FROM capacity_alerting.alert_l l
-        WHERE l.alert_hk = a.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.raised_at > p_at + interval '5 minutes'
-          AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk);
+        WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.raised_at > p_at + interval '5 minutes'
+          AND (p_tenant_hk IS NULL OR a.tenant_hk = p_tenant_hk);
     END IF;
 
     -- Episodes end
@@ -1304,7 +1305,10 @@ BEGIN
           AND NOT EXISTS (
               SELECT FROM capacity_alerting.notification_alert_l k
               JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL AND n.kind IN ('ALERT', 'ESCALATION')
-              WHERE k.alert_hk = a.alert_hk AND (n.queued_at >= a.raised_at OR capacity_alerting.is_standing(n.notification_hk)))
+              WHERE k.alert_hk = a.alert_hk AND n.queued_at >= a.raised_at)
+          AND NOT EXISTS (
+              SELECT FROM capacity_alerting.notification_alert_l k JOIN capacity_alerting.standing_notifications() sn ON sn.notification_hk = k.notification_hk
+              WHERE k.alert_hk = a.alert_hk)
           AND t.alert_enabled IS NOT FALSE
           AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
           AND NOT (t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type))
