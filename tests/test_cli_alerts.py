@@ -635,7 +635,7 @@ def test_tuning_changes_nothing_by_itself_is_applied_and_taken_back(run, noisy):
         assert entry["to"][column] == moved["to"]
     code, out, _ = run("tune", "--revert", "--by", "noor")
     assert code == errors.OK
-    assert "of mira is taken back: 1 thresholds" in out
+    assert "of mira is taken back: 1 threshold has a new version" in out
     now = {name: level for name, level, _ in noisy.rows(LEVELS)}
     assert now == {name: level for name, level, _ in before}
     assert noisy.value(VERSIONS) == versions + 2
