@@ -620,7 +620,7 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE TRIGGER check_link BEFORE INSERT OR UPDATE OF value ON capacity_alerting.text_setting
-    FOR EACH ROW WHEN (NEW.name IN ('runbook_url', 'report_url')) EXECUTE FUNCTION capacity_alerting.check_link();
+    FOR EACH ROW WHEN (NEW.value IS NOT NULL AND NEW.name IN ('runbook_url', 'report_url')) EXECUTE FUNCTION capacity_alerting.check_link();
 UPDATE capacity_alerting.text_setting s
 SET description = replace(s.description, 'placeholders as in message templates', 'placeholders: capacity_alerting.link_placeholders()')
 WHERE s.description LIKE '%placeholders as in message templates';
