@@ -101,7 +101,8 @@ def _verify_alerts(dsn: str | None, as_json: bool) -> NoReturn:
         )
         for name in unset:
             console.out.print(
-                f"No message has a link to {_LINKED[name]}: set {name} in capacity_alerting.text_setting, as the README says."
+                f"No message has a link to {_LINKED[name]}: "
+                f"set {name} in capacity_alerting.text_setting, as the README says."
             )
     raise typer.Exit(ATTENTION if found["verdict"].ne("ok").any() else OK)
 

@@ -135,7 +135,10 @@ def revert(vault: Vault, by: str, reason: str = "taken back") -> Reverted:
                 f"Each threshold of the tuning of {tuning} was changed since",
                 "Nothing was changed; set them by hand.",
             )
-        rows = [{"threshold": row.threshold, "seen": row.seen.isoformat()} for row in kept.itertuples()]
+        rows = [
+            {"threshold": threshold, "seen": pd.Timestamp(seen).isoformat()}
+            for threshold, seen in zip(kept["threshold"], kept["seen"], strict=True)
+        ]
         done = vault.read("tune_revert", tuning=tuning, thresholds=json.dumps(rows), by=by, reason=reason)
         if len(done) < len(kept):
             raise CapacityError(

@@ -347,7 +347,9 @@ def test_a_full_disk_is_no_second_page_for_being_about_to_be_full(stage):
     forecast(stage, 0, {"p10": 12, "p50": 20, "p90": 40})
     stage.play((15, 95))
     assert [a["condition"] for a in stage.alerts()] == ["LEVEL", "RUNWAY"]
-    assert [n["subject"] for n in stage.notifications()] == ["CRITICAL: STORAGE disk of the system and 1 more"]
+    assert [n["subject"] for n in stage.notifications()] == [
+        "CRITICAL: STORAGE disk of the system and 1 more"
+    ]
 
 
 def test_days_left_run_down_from_the_forecast_and_the_alert_says_so(stage):
