@@ -66,14 +66,12 @@ def alert_effectiveness(total: Score, minimum: int) -> Criterion:
     return Criterion(name, f"{units.percent(rate)} false", target, rate < FALSE_POSITIVES, how)
 
 
-def response_time(minutes: float) -> Criterion:
-    """Mean time to resolve an alert (minutes; NaN where none was resolved)."""
+def response_time(minutes: float, resolved: int) -> Criterion:
+    """Mean time from raising an alert to its resolution (minutes; NaN where none was resolved), over so many."""
     name, target = "Response time", "< 30 minutes"
     if units.missing(minutes):
-        return Criterion(
-            name, units.DASH, target, None, "No alert has been resolved through the workbench yet."
-        )
-    how = "Mean time to resolve an alert."
+        return Criterion(name, units.DASH, target, None, "No alert was resolved in the last month.")
+    how = f"Mean time from raising to resolution in the last month (alerts resolved: {units.number(resolved)})."
     return Criterion(name, f"{units.number(minutes)} minutes", target, minutes < RESPONSE_MINUTES, how)
 
 

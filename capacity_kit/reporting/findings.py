@@ -267,7 +267,7 @@ def criteria(
     return [
         guide.forecast_accuracy(outlook["confidence_level"]),
         guide.alert_effectiveness(replayed.total, minimum),
-        guide.response_time(month["response_minutes"]),
+        guide.response_time(month["response_minutes"], month["resolved"]),
         guide.coverage(coverage),
         guide.automation(month),
         guide.proactive_planning(leads),

@@ -10,8 +10,7 @@ SELECT m.measurements, m.imported, m.simulated,
        (SELECT count(*) FROM capacity_planning.growth_pattern_s p
         WHERE p.load_end_date IS NULL AND p.pattern_confidence IS NOT NULL
           AND (:scope = 'ALL' OR capacity_ops.tenant_key(p.tenant_hk) = :scope)) AS patterns,
-       (SELECT avg(t.average_resolution_time_minutes) FROM capacity_planning.capacity_threshold_s t
-        WHERE t.load_end_date IS NULL AND (:scope = 'ALL' OR capacity_ops.tenant_key(t.tenant_hk) = :scope)) AS response_minutes,
+       a.resolved, a.response_minutes,
        v.thresholds_made, v.thresholds_changed
 FROM (SELECT CAST(:as_of AS timestamptz) - interval '1 month' AS at) since
 CROSS JOIN LATERAL (
@@ -21,6 +20,11 @@ CROSS JOIN LATERAL (
     FROM capacity_planning.resource_utilization_s s
     WHERE s.load_end_date IS NULL AND s.measurement_timestamp > since.at AND s.measurement_timestamp <= CAST(:as_of AS timestamptz)
       AND (:scope = 'ALL' OR capacity_ops.tenant_key(s.tenant_hk) = :scope)) m
+CROSS JOIN LATERAL (
+    SELECT count(*) AS resolved, avg(extract(epoch FROM r.resolved_at - r.raised_at) / 60) AS response_minutes
+    FROM capacity_alerting.alert_s r
+    WHERE r.load_end_date IS NULL AND r.resolved_at > since.at AND r.resolved_at <= CAST(:as_of AS timestamptz)
+      AND (:scope = 'ALL' OR capacity_ops.tenant_key(r.tenant_hk) = :scope)) a
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE NOT e.is_later) AS thresholds_made, count(*) FILTER (WHERE e.is_later) AS thresholds_changed
     FROM capacity_planning.capacity_threshold_s t

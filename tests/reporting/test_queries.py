@@ -281,3 +281,23 @@ def test_levels_are_rehearsed_beside_thresholds_on_runway_and_absence(pg18, stud
     pg18.run("SELECT capacity_alerting.create_runway_threshold(sha256('a'), 'soon', 'STORAGE', 21)")
     found = rehearsal.breaches(study)
     assert found[["threshold_name", "verdict"]].to_numpy().tolist() == [["high", "fired"]]
+
+
+def test_the_time_to_resolve_is_a_mean_over_alerts(pg18, opened):
+    """Not one over thresholds: one slow alert of one would weigh as much as ten quick ones of another."""
+    measure(opened, "IMPORT:usage.csv")
+    for name in ("quick", "slow"):
+        pg18.run("SELECT capacity_planning.create_capacity_threshold(sha256('a'), %s, 'STORAGE', 40)", name)
+    pg18.run("UPDATE capacity_planning.capacity_threshold_s SET suppression_enabled = false")
+    name_of = "SELECT alert_hk FROM capacity_alerting.alert WHERE threshold_name = %s AND status = 'OPEN'"
+    for round_, at in enumerate(pd.date_range(end=AS_OF, periods=3, freq="1h")):
+        pg18.run("SELECT capacity_planning.evaluate_capacity_thresholds(NULL, %s)", at)
+        names = {"quick": 10} if round_ else {"quick": 10, "slow": 130}
+        for name, minutes in names.items():
+            [(alert,)] = pg18.rows(name_of, name)
+            until = at + pd.Timedelta(minutes=minutes)
+            pg18.run("SELECT capacity_alerting.resolve(%s, 'mira', NULL, NULL, %s)", alert, until)
+    month = asked(opened, "report_month", AS_OF + pd.Timedelta(hours=3)).iloc[0]
+    assert month["response_minutes"] == pytest.approx((3 * 10 + 130) / 4)
+    assert month["resolved"] == 4
+    assert pd.isna(asked(opened, "report_month", AS_OF - pd.Timedelta(days=1))["response_minutes"].iloc[0])
