@@ -71,7 +71,9 @@ def response_time(minutes: float, resolved: int) -> Criterion:
     name, target = "Response time", "< 30 minutes"
     if units.missing(minutes):
         return Criterion(name, units.DASH, target, None, "No alert was resolved in the last month.")
-    how = f"Mean time from raising to resolution in the last month (alerts resolved: {units.number(resolved)})."
+    how = (
+        f"Mean time from raising to resolution in the last month (alerts resolved: {units.number(resolved)})."
+    )
     return Criterion(name, f"{units.number(minutes)} minutes", target, minutes < RESPONSE_MINUTES, how)
 
 
