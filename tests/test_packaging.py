@@ -20,6 +20,7 @@ import capacity_kit
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+REPORTS = ("schedule.yml", "schedule.schema.json", "result.schema.json")
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +95,7 @@ def test_the_wheel_carries_the_sql_the_notebooks_and_the_theme(wheel):
         carried = {f"capacity_kit/_data/{folder}/{path.relative_to(ROOT / source)}" for path in files}
         assert carried <= set(names)
         assert carried
-    assert {"capacity_kit/_data/schedule.yml", "capacity_kit/_data/schedule.schema.json"} <= set(names)
+    assert {f"capacity_kit/_data/{name}" for name in REPORTS} <= set(names)
     assert "capacity_kit/py.typed" in names
     assert all(name.startswith("capacity_kit") for name in names)
 
@@ -104,8 +105,8 @@ def test_what_jupyter_saves_beside_the_notebooks_is_not_carried(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("capacity_kit", "sql", "notebooks", "reports/theme"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("reports/schedule.yml", "reports/schedule.schema.json"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in REPORTS:
+        shutil.copy(ROOT / "reports" / name, tmp_path / "reports")
     saved = tmp_path / "notebooks" / ".ipynb_checkpoints"
     saved.mkdir(exist_ok=True)
     (saved / "monthly_review-checkpoint.ipynb").write_text("{}")
