@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--only NAME ...] [--write benchmarks/results.md]
 
-With --write the sections of those that ran are put in place of their earlier ones; whatever else the file says stays.
-Exits 1 when one missed its target.
+With --write the sections of those that ran to their end are put in place of their earlier ones; whatever else the file
+says stays. Exits 1 when one missed its target or broke.
 """
 
 from __future__ import annotations
@@ -73,22 +73,26 @@ BENCHMARKS = {
 }
 
 
-def run(benchmark: Benchmark) -> tuple[str, int]:
-    """Its section, and its exit code."""
+def run(benchmark: Benchmark) -> tuple[str, bool, bool]:
+    """Its section, whether it ran to its end, and whether it also met its target."""
     busy, started = os.getloadavg()[0], datetime.now(UTC)
     done = subprocess.run(
         [sys.executable, *benchmark.command],
         cwd=HERE.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
+    sys.stderr.write(done.stderr)
     said = done.stdout.strip("\n")
+    # A missed target and an uncaught exception are both exit code 1.
+    is_whole = bool(said) and done.returncode in (0, 1) and "Traceback (most recent" not in done.stderr
     body = said if benchmark.is_markdown else f"```\n{said}\n```"
     shown = " ".join(benchmark.command).replace(f"{HERE.parents[1]}/", "../")
-    when = f"{started:%Y-%m-%d}, {os.cpu_count()} processors, load average {busy:.1f} at the start"
-    return f"## {benchmark.title}\n\n`{shown}`; {when}.\n\n{body}\n", done.returncode
+    load = f"load average {busy:.1f} at the start, {os.getloadavg()[0]:.1f} at the end"
+    when = f"{started:%Y-%m-%d}, {os.cpu_count()} processors, {load}"
+    return f"## {benchmark.title}\n\n`{shown}`; {when}.\n\n{body}\n", is_whole, not done.returncode
 
 
 def merged(earlier: str, sections: list[str]) -> str:
@@ -116,12 +120,12 @@ def main() -> int:
         if not script.exists():
             print(f"{name}: skipped, {script} is not here.", flush=True)
             continue
-        section, code = run(BENCHMARKS[name])
+        section, is_whole, is_met = run(BENCHMARKS[name])
         print(section, flush=True)
-        if asked.write and code in (0, 1):  # written one by one: what comes later may be interrupted
+        if asked.write and is_whole:  # written one by one: what comes later may be interrupted
             earlier = asked.write.read_text(encoding="utf-8") if asked.write.exists() else ""
             asked.write.write_text(merged(earlier, [section]), encoding="utf-8")
-        missed += [name] * bool(code)
+        missed += [name] * (not is_met)
     if missed:
         print(f"Missed a target, or failed: {', '.join(missed)}.")
     return int(bool(missed))

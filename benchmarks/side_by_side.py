@@ -179,11 +179,11 @@ def tell(case: Case) -> None:
 
 
 def main() -> int:
-    """Measure and print; 0, also where the others cannot be had, which one line then says."""
+    """Measure and print; nothing, and 0, where the others cannot be had, which one line beside it says."""
     try:
         own = python()
     except subprocess.CalledProcessError as error:
-        print(f"Not measured: the reference models cannot be installed here ({error}).")
+        print(f"Not measured: the reference models cannot be installed here ({error}).", file=sys.stderr)
         return 0
     score = scorer()
     cases = (

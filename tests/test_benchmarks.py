@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_missed_target_is_an_exit_code(run, tmp_path, monkeypatch, capsys):
     assert run.main() == 1
     assert "Missed a target, or failed: slow." in capsys.readouterr().out
     assert "| too slow |" in report.read_text()
+    assert re.search(r"load average \d+\.\d at the start, \d+\.\d at the end\.", report.read_text())
+
+
+@pytest.mark.parametrize(
+    "script", ["print('| half |'); raise ValueError('no server')", "", "raise SystemExit(2)"]
+)
+def test_one_that_breaks_keeps_its_earlier_section(run, tmp_path, monkeypatch, capsys, script):
+    (tmp_path / "broken.py").write_text(script)
+    monkeypatch.setattr(run, "BENCHMARKS", {"broken": run.Benchmark("Mine", (str(tmp_path / "broken.py"),))})
+    report = tmp_path / "results.md"
+    report.write_text("# Measured\n\n## Mine\n\nmeasured before\n")
+    monkeypatch.setattr(sys, "argv", ["run.py", "--only", "broken", "--write", str(report)])
+    assert run.main() == code
+    assert ("Missed a target, or failed: broken." in capsys.readouterr().out) == bool(code)
+    assert report.read_text() == "# Measured\n\n## Mine\n\nmeasured before\n"
 
 
 def test_the_straight_line_is_one(tmp_path):
