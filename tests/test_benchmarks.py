@@ -66,9 +66,17 @@ def test_a_missed_target_is_an_exit_code(run, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "script", ["print('| half |'); raise ValueError('no server')", "", "raise SystemExit(2)"]
+    ("script", "code"),
+    [
+        ("print('| half |'); raise ValueError('no server')", 1),
+        ("raise SystemExit(2)", 1),
+        ("import sys; print('Not measured: no network', file=sys.stderr)", 0),
+    ],
+    ids=["broken", "wrong call", "nothing to measure with"],
 )
-def test_one_that_breaks_keeps_its_earlier_section(run, tmp_path, monkeypatch, capsys, script):
+def test_what_was_not_measured_to_the_end_keeps_its_earlier_section(
+    run, tmp_path, monkeypatch, capsys, script, code
+):
     (tmp_path / "broken.py").write_text(script)
     monkeypatch.setattr(run, "BENCHMARKS", {"broken": run.Benchmark("Mine", (str(tmp_path / "broken.py"),))})
     report = tmp_path / "results.md"
