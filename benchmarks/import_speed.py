@@ -138,7 +138,8 @@ def run(dsn: str, home: Path, asked: argparse.Namespace) -> int:
     with vault.open(dsn) as opened:
         opened.deploy()
         print(
-            f"PostgreSQL {opened.server.version}, {os.cpu_count()} processors, Python {sys.version.split()[0]}\n"
+            f"PostgreSQL {opened.server.version}, {os.cpu_count()} processors, Python {sys.version.split()[0]}; a "
+            f"million rows must take {asked.limit:.0f} s at most, but where every value is corrected.\n"
         )
         print("| file | rows | MB | import | rows/s | stored | corrected | peak RSS |")
         print("|---|---|---|---|---|---|---|---|")
