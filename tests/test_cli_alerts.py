@@ -16,8 +16,8 @@ import pytest
 
 from capacity_kit import cli, errors
 
-COMMANDS = ("list", "show", "ack", "resolve", "verdict", "mute", "unmute", "maintenance", "calendar", "send", "dead",
-            "requeue", "channels")  # fmt: skip
+COMMANDS = ("list", "show", "ack", "resolve", "verdict", "record", "mute", "unmute", "maintenance", "calendar", "send",
+            "dead", "requeue", "channels")  # fmt: skip
 RECORDS = (
     "SELECT (SELECT count(*) FROM capacity_alerting.evaluation), (SELECT count(*) FROM capacity_alerting.episode_s),"
     " (SELECT count(*) FROM capacity_alerting.alert_s), (SELECT count(*) FROM capacity_alerting.notification_s),"
@@ -303,6 +303,25 @@ def test_an_operators_verdict_stands(run, alarmed):
     assert (row["verdict"], row["verdict_by"], row["verdict_reason"]) == ("FALSE", "mira", "a copy")
     run("alerts", "verdict", warning, "true")
     assert state(run, warning)["verdict"] == "TRUE"
+
+
+def test_the_record_shows_what_became_of_alerts_and_who_said_so(run, store, tmp_path):
+    code, out, err = run("alerts", "record")
+    assert (code, out) == (errors.ERROR, "")
+    assert "Nothing was evaluated yet" in err
+    assert run(*usage(tmp_path / "usage.csv", [70, 85]))[0] == errors.OK
+    run("evaluate")
+    assert run("alerts", "record", "--type", "CPU")[1].startswith("No alert was raised in 365 days")
+    assert run("alerts", "record")[1].splitlines()[1:] == [
+        "SYSTEM\tdisk warning\t1\t1 open\t– (0 of 5 decided)\t– (0 of 5 reaches)\t–",
+        "Operators gave 0 verdicts; capacity alerts verdict ID gives one.",
+    ]
+    run("alerts", "verdict", listed(run)[0]["id"], "false-positive")
+    _, out, _ = run("alerts", "record")
+    assert "disk warning\t1\t1 false\t– (1 of 5 decided)" in out
+    assert "Operators gave 1 verdict;" in out
+    [row] = json.loads(run("alerts", "record", "--json")[1])
+    assert (row["false_alerts"], row["by_operators"], row["false_positive_rate"]) == (1, 1, None)
 
 
 def test_what_is_muted_is_alerted_when_the_mute_is_over(run, store, tmp_path):

@@ -59,6 +59,7 @@ _HANDLING: dict[str, Callable[..., None]] = {
     "ack": alerts.acknowledge,
     "resolve": alerts.resolve,
     "verdict": alerts.verdict,
+    "record": alerts.record,
     "mute": alerts.mute,
     "unmute": alerts.unmute,
     "maintenance": alerts.maintenance,

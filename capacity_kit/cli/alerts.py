@@ -17,6 +17,7 @@ from rich.text import Text
 from capacity_kit import console, settings, units, vault
 from capacity_kit.cli.common import (
     SHOWN,
+    AsOf,
     Dsn,
     Json,
     Tenant,
@@ -258,6 +259,64 @@ def _tell(opened: Vault, done: list[str], what: str, as_json: bool) -> None:
     for row in found:
         name = f"{row['tenant']} {row['resource_type']} {row['resource_name']}"
         console.out.print(units.plain(f"{row['id']} is {what}: {name}, {row['threshold_name']}.", 400))
+
+
+def record(
+    dsn: Dsn = None,
+    tenant: Tenant = vault.ALL,
+    kind: Kind = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
+    """Show what became of the alerts of a year, by threshold: verdicts, rates, lead time, and why a rate is missing."""
+    with opened_vault(dsn) as opened:
+        found = alerts.record(
+            opened, tenant, resource_type=kind or vault.ALL, as_of=opened.as_of(as_of) or datetime.now(UTC)
+        )
+        last = alerts.evaluated(opened)
+    if as_json:
+        console.as_json(found.drop(columns="tenant_name"))
+        return
+    if not last["evaluation_id"]:
+        raise CapacityError("Nothing was evaluated yet, so nothing is on record", "Run: capacity evaluate")
+    if found.empty:
+        console.out.print("No alert was raised in 365 days, and nothing was reached.")
+        return
+    console.table(
+        ["tenant", "threshold", "alerts", "of these", "false positives", "recall", "lead time"],
+        [
+            (
+                whose(row),
+                row.threshold_name,
+                row.alerts,
+                _became(row),
+                _rate(row.false_positive_rate, row.false_positives_lacking),
+                _rate(row.true_positive_rate, row.recall_lacking),
+                units.DASH if pd.isna(row.lead_hours) else f"{units.number(row.lead_hours)} h",
+            )
+            for row in console.rows(found.head(SHOWN))
+        ],
+        prose=True,
+    )
+    if len(found) > SHOWN:
+        console.out.print(f"and {len(found) - SHOWN:,} more: --json has them all.")
+    given = units.quantity(int(found["by_operators"].sum()), "verdicts")
+    console.out.print(f"Operators gave {given}; capacity alerts verdict ID gives one.")
+
+
+def _became(row: Any) -> str:
+    """What became of a threshold's alerts, in counts: '3 true, 1 open'."""
+    counts = {
+        "true": row.true_alerts,
+        "false": row.false_alerts,
+        "open": row.open_alerts,
+        "undecidable": row.censored_alerts,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+
+def _rate(percent: Any, lacking: Any) -> str:
+    return f"{units.DASH} ({lacking})" if pd.isna(percent) else units.percent(percent)
 
 
 def mute(

@@ -508,6 +508,58 @@ def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int,
     return found[:top]
 
 
+def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame, str]:
+    """What became of the alerts that evaluation recorded, as a table to be read, and summed up in a sentence.
+
+    Where a rate is missing its reason stands in its place.
+    """
+    found = alerts.record(
+        study.vault, study.tenant, resource_type=resource_type, as_of=study.as_of.to_pydatetime()
+    )
+
+    def rate(percent: Any, lacking: Any) -> str:
+        return f"{units.DASH} {lacking}" if units.missing(percent) else units.percent(percent)
+
+    rows = [
+        (
+            units.plain(row["tenant_name"]),
+            units.plain(row["threshold_name"]),
+            units.number(row["alerts"]),
+            f"{row['true_alerts']}, {row['false_alerts']}, {row['open_alerts']}",
+            units.number(row["censored_alerts"]),
+            units.number(row["by_operators"]),
+            rate(row["false_positive_rate"], row["false_positives_lacking"]),
+            rate(row["true_positive_rate"], row["recall_lacking"]),
+            units.percent(row["threshold_effectiveness_score"]),
+            units.DASH if units.missing(row["lead_hours"]) else f"{units.number(row['lead_hours'])} h",
+        )
+        for row in found.to_dict("records")
+    ]
+    table = pd.DataFrame(rows, columns=list(_RECORD), dtype=object)
+    if not len(found):
+        return table, ""
+    total = {name: int(found[f"{name}_alerts"].sum()) for name in ("true", "false", "censored", "open")}
+    score = policy.rated({**total, "reached": 0, "announced": 0}, int(found["minimum"].iloc[0]))
+    became = f"{score.true} true, {score.false} false, {score.open} open, {score.censored} undecidable"
+    rate_of_all = (
+        f"{units.percent(score.false_positive_rate)} of those decided were false"
+        if score.false_positive_rate is not None
+        else f"too few are decided for a rate, which needs {int(found['minimum'].iloc[0])}"
+    )
+    given = units.quantity(int(found["by_operators"].sum()), "verdicts")
+    raised = units.quantity(score.alerts, "alerts")
+    return table, (
+        f"Of {raised} raised in the 365 days before {units.at(study.as_of, study.timezone)}"
+        f" ({became}) {rate_of_all}; operators gave {given}."
+    )
+
+
+_RECORD: Final = (
+    "Tenant", "Threshold", "Alerts", "True, false, open", "Undecidable", "By operators", "False positives", "Recall",
+    "Effectiveness", "Lead time",
+)  # fmt: skip
+
+
 def standing(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Alerts that are open, and notifications that reached nobody, as tables to be read."""
     found = alerts.listed(study.vault, study.tenant)

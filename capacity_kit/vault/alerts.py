@@ -210,6 +210,33 @@ def recorded(vault: Vault, before: pd.Series[Any]) -> pd.Series[Any]:
     return vault.read("alert_recorded", after=int(before["evaluation_id"])).iloc[0]
 
 
+def record(
+    vault: Vault, tenant: str = ALL, *, resource_type: str = ALL, as_of: datetime | None = None
+) -> pd.DataFrame:
+    """Return what became of the recorded alerts of a year, by threshold; see ``sql/queries/threshold_record.sql``.
+
+    Parameters
+    ----------
+    vault
+        Where.
+    tenant
+        ALL, SYSTEM or one tenant.
+    resource_type
+        ALL, or the thresholds that look at one type.
+    as_of
+        The year ends then; None: now.
+
+    Returns
+    -------
+    DataFrame
+        A row for each threshold with an alert or a reach: the counts, the rates in percent, the median ``lead_hours``,
+        and ``false_positives_lacking`` and ``recall_lacking``: why a rate is missing (None: it is not).
+    """
+    return vault.read(
+        "threshold_record", scope=vault.tenant(tenant) or tenant, resource_type=resource_type, as_of=as_of
+    )
+
+
 def channels(vault: Vault) -> pd.DataFrame:
     """Return the channels that people are told by: name, is_default, description."""
     return vault.read("alert_channels")

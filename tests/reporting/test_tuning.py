@@ -254,3 +254,21 @@ def test_what_was_held_back_or_cannot_be_decided_is_drawn_apart():
     )
     assert plot.alt.endswith("1 more episode held back.")
     assert "▼ 1 undecidable" in {text.get_text() for text in plot.ax.texts}
+
+
+def test_the_record_of_alerts_is_shown_with_its_reasons(store):
+    study = Study(as_of=AS_OF.isoformat(), dsn=store.dsn)
+    table, said = tuning.recorded(study)
+    assert (len(table), said) == (0, "")
+    plant(store, [70] * 8 + [85] * 9)
+    with store.vault() as opened:
+        opened.evaluate_history(timedelta(days=4), timedelta(hours=6), as_of=AS_OF)
+    table, said = tuning.recorded(Study(as_of=AS_OF.isoformat(), dsn=store.dsn), "STORAGE")
+    assert table.iloc[0].tolist() == [
+        "System", "disk warning", "1", "0, 0, 1", "0", "0", "– 0 of 5 decided", "– 0 of 5 reaches", "–", "–",
+    ]  # fmt: skip
+    assert said == (
+        "Of 1 alert raised in the 365 days before 2026-10-30 00:00 UTC (0 true, 0 false, 1 open, 0 undecidable)"
+        " too few are decided for a rate, which needs 5; operators gave 0 verdicts."
+    )
+    assert tuning.recorded(Study("SYSTEM", AS_OF.isoformat(), store.dsn), "CPU")[0].empty

@@ -95,3 +95,34 @@ def test_a_read_only_evaluation_records_nothing(store):
         assert store.evaluate(as_of=NOW)["threshold_exceeded"].all()
     assert alerts.recorded(store, before)["evaluations"] == 0
     assert alerts.listed(store, resolved_too=True).empty
+
+
+def test_the_record_says_what_became_of_alerts_and_why_a_rate_is_missing(store):
+    assert alerts.record(store).empty
+    store.evaluate_history(timedelta(days=10), timedelta(hours=6), as_of=NOW)
+    found = alerts.listed(store, resolved_too=True).set_index("threshold_type")
+    for alert in found.loc["WARNING", "alert"]:
+        alerts.judge(store, alert, "false-positive", by="mira")
+    record = alerts.record(store).set_index("threshold_name")
+    counts = ["alerts", "true_alerts", "false_alerts", "open_alerts", "by_operators", "reaches", "announced"]
+    assert record.loc["warning", counts].tolist() == [2, 0, 2, 0, 2, 1, 1]  # the earlier alert was in time
+    assert record.loc["critical", counts].tolist() == [1, 0, 0, 1, 0, 0, 0]
+    assert record[["false_positive_rate", "true_positive_rate"]].isna().all(axis=None)
+    lacking = ["false_positives_lacking", "recall_lacking"]
+    assert record.loc["warning", lacking].tolist() == ["2 of 5 decided", "1 of 5 reaches"]
+    then = alerts.record(store, as_of=NOW - timedelta(days=5))
+    assert then[["threshold_name", "alerts"]].to_numpy().tolist() == [["warning", 1]]
+    assert alerts.record(store, resource_type="CPU").empty
+    assert len(alerts.record(store, "SYSTEM", resource_type="STORAGE")) == 2
+
+
+def test_a_rate_on_record_stands_where_there_are_cases_enough(store, pg18):
+    pg18.run("UPDATE capacity_ops.setting SET value = 1 WHERE name = 'verdict_minimum'")
+    store.evaluate_history(timedelta(days=10), timedelta(hours=6), as_of=NOW)
+    earlier = alerts.listed(store, resolved_too=True).iloc[-1]
+    alerts.judge(store, earlier["alert"], "false-positive", by="mira")
+    record = alerts.record(store).set_index("threshold_name")
+    rates = ["false_positive_rate", "true_positive_rate", "lead_hours"]
+    assert record.loc["warning", rates].tolist() == [50.0, 100.0, 0.0]
+    assert record.loc["warning", ["false_positives_lacking", "recall_lacking"]].isna().all()
+    assert record.loc["critical", "false_positives_lacking"] == "0 of 1 decided"
