@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import pandas as pd
 
@@ -12,11 +12,15 @@ from capacity_kit.reporting import criteria as guide
 from capacity_kit.reporting import methods, tables
 from capacity_kit.reporting.criteria import ACCURACY, FALSE_POSITIVES, WARNING_DAYS, Criterion
 from capacity_kit.reporting.rehearsal import Item
-from capacity_kit.reporting.result import Kpi, Mood, State
+from capacity_kit.reporting.result import Kpi, Mood, Runway, State
 from capacity_kit.reporting.tuning import Replayed, told
 
 BAND = (72.0, 88.0)
 """Percent of what came that a band of 80 % may hold before a reader is told that it is too narrow or too wide."""
+
+
+LISTED = 200
+"""Resources whose runway stands in ``result.json``; those at risk all do."""
 
 
 class Finding(NamedTuple):
@@ -25,6 +29,8 @@ class Finding(NamedTuple):
     verdict: State
     headline: str
     kpis: list[Kpi]
+    runway: tuple[Runway, ...] = ()
+    left_out: int = 0
 
 
 def at_risk(outlook: pd.DataFrame) -> pd.DataFrame:
@@ -39,13 +45,83 @@ def growth(outlook: pd.DataFrame) -> Finding:
     if outlook.empty:
         return Finding("cannot be trusted", "Nothing has been measured yet, so nothing can be said.", [])
     kpis = [shortest(outlook), _risk(outlook), accuracy(outlook), _unknown(outlook), _stale(outlook)]
+    lasts = runways(outlook)
     untrusted = _untrusted(outlook)
     if untrusted:
-        return Finding("cannot be trusted", untrusted, kpis)
+        return Finding("cannot be trusted", untrusted, kpis, *lasts)
     endangered = at_risk(outlook)
     if endangered.empty:
-        return Finding("ok", f"No resource becomes critical within {WARNING_DAYS} days.", kpis)
-    return Finding("at risk", f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}.", kpis)
+        return Finding("ok", f"No resource becomes critical within {WARNING_DAYS} days.", kpis, *lasts)
+    return Finding("at risk", f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}.", kpis, *lasts)
+
+
+def runways(outlook: pd.DataFrame) -> tuple[tuple[Runway, ...], int]:
+    """How long each resource lasts, for programs: those at risk first, then the shortest; and how many are left out."""
+    risky = set(at_risk(outlook)["resource"])
+    ranked = outlook.assign(_safe=~outlook["resource"].isin(risky)).sort_values("_safe", kind="stable")
+    shown = ranked.head(max(LISTED, len(risky)))
+    listed = [
+        _runway(row, level, row["resource"] in risky)
+        for _, row in shown.iterrows()
+        for level in LEVELS
+        if level == "capacity" or not units.missing(row["critical"])
+    ]
+    return tuple(listed), len(ranked) - len(shown)
+
+
+LEVELS: Final[tuple[Literal["capacity", "critical"], ...]] = ("capacity", "critical")
+
+
+def _runway(row: tables.Row, level: Literal["capacity", "critical"], is_at_risk: bool) -> Runway:
+    of: dict[str, Any] = {
+        "resource": str(row["resource"]),
+        "tenant": str(row["tenant"]),
+        "resource_type": str(row["resource_type"]),
+        "resource_name": str(row["resource_name"]),
+        "level": level,
+        "level_percent": 100.0 if level == "capacity" else float(row["critical"]),
+        "is_at_risk": is_at_risk,
+    }
+    if units.missing(row["capacity"]):
+        return Runway(**of, reason="its capacity is not known")
+    days = row[f"time_to_{level}_days"]
+    even = None if units.missing(days) else int(days)
+    if row["method"] != "ENGINE":
+        if units.missing(row["growth_per_day"]):
+            return Runway(**of, reason="its history is too short for a forecast")
+        better = ", which did better in its backtest," if row["engine"] is not None else ""
+        reason = f"the database's own analysis{better} gives no probabilities"
+        if even is None:
+            reason = f"its trend does not lead there within its horizon; {reason}"
+        return Runway(**of, method="SQL", p50_days=even, reason=reason)
+    engine = row["engine"]
+    issued = engine["issued_at"].tz_convert("UTC").isoformat()
+    known = engine["runway"].get(level)
+    if known is None:
+        return Runway(
+            **of, method="ENGINE", issued_at=issued, p50_days=even, reason="the engine was not asked for it"
+        )
+    ends = [
+        None if known[p] is None else max(0, int(known[p]) - engine["passed"]) for p in ("p10", "p50", "p90")
+    ]
+    later = [f"{n} in 10" for n, end in zip((1, 5, 9), ends, strict=True) if end is None]
+    return Runway(
+        **of,
+        method="ENGINE",
+        issued_at=issued,
+        p10_days=ends[0],
+        p50_days=ends[1],
+        p90_days=ends[2],
+        probability_30d=_probable(known, 30),
+        probability_90d=_probable(known, 90),
+        probability_365d=_probable(known, 365),
+        reason=f"later than a year: {', '.join(later)}" if later else "",
+    )
+
+
+def _probable(known: dict[str, Any], days: int) -> float | None:
+    said = known["by"].get(str(days))
+    return None if said is None else float(said)
 
 
 def _untrusted(outlook: pd.DataFrame) -> str:
@@ -298,20 +374,23 @@ def review(
         *_band(scores),
         Kpi("Maintenance due", str(due), "attention" if due else "good"),
     ]
+    lasts = runways(outlook)
     untrusted = _untrusted(outlook)
     if untrusted:
-        return Finding("cannot be trusted", untrusted, kpis)
+        return Finding("cannot be trusted", untrusted, kpis, *lasts)
     endangered = at_risk(outlook)
     if endangered.empty:
         return Finding(
             "ok",
             f"Nothing becomes critical within {WARNING_DAYS} days; {met} of {known} criteria are met.",
             kpis,
+            *lasts,
         )
     return Finding(
         "at risk",
         f"{_fate(endangered.iloc[0])}{_others(len(endangered) - 1)}; {met} of {known} criteria are met.",
         kpis,
+        *lasts,
     )
 
 

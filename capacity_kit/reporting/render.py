@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from capacity_kit import resources, units
+from capacity_kit.reporting import changes
 from capacity_kit.reporting.result import MIME, Result, cards
 
 # fmt: off
@@ -67,6 +68,16 @@ class Page:
             if self.result.as_of
             else units.DASH
         )
+
+    @property
+    def compared_with(self) -> str:
+        """The moment of the report before this one, in the reader's time zone."""
+        return units.at(pd.Timestamp(self.result.compared_with), self.result.timezone)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What changed since then, or why that is not known."""
+        return changes.told(self.result)
 
     @property
     def css(self) -> str:

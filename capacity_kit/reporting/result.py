@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from html import escape
@@ -46,6 +46,8 @@ Moment = Annotated[
     str,
     Field(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$", description="ISO 8601."),
 ]
+Days = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex.")]
 
 
@@ -74,6 +76,55 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Runway:
+    """How long one resource lasts until one level, by the method that did better in its backtest.
+
+    Attributes
+    ----------
+    resource : str
+        The hash key of the resource's hub, in hex.
+    tenant, resource_type, resource_name : str
+        Whose and which it is, in words and as stored.
+    level : {'critical', 'capacity'}
+        What usage comes to.
+    level_percent : float or None
+        That level in percent of capacity.
+    is_at_risk : bool
+        Critical now, or within 90 days.
+    method : {'SQL', 'ENGINE'} or None
+        Whose forecast it is; None where there is none.
+    issued_at : str
+        When that was made (ISO 8601, UTC): the probabilities count from here. Days count from the report's ``as_of``.
+    p10_days, p50_days, p90_days : int or None
+        Days by which the level is reached with a probability of 10, 50 and 90 %; ``p50_days`` of the database's own
+        analysis is where its trend gets there. 0: reached.
+    probability_30d, probability_90d, probability_365d : float or None
+        That it is reached within so many days, from 0 to 1.
+    reason : str
+        Why something of this is not known; empty when all is.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    resource: str
+    tenant: str
+    resource_type: str
+    resource_name: str
+    level: Literal["critical", "capacity"]
+    level_percent: float | None
+    is_at_risk: bool
+    method: Literal["SQL", "ENGINE"] | None = None
+    issued_at: Moment = ""
+    p10_days: Days | None = None
+    p50_days: Days | None = None
+    p90_days: Days | None = None
+    probability_30d: Probability | None = None
+    probability_90d: Probability | None = None
+    probability_365d: Probability | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """A report in a few lines: what ``result.json`` holds, as ``reports/result.schema.json`` has it.
 
@@ -87,14 +138,24 @@ class Result:
         The cards at the top.
     data_as_of : str
         When the newest measurement shown was taken, in words.
+    measured_until : str
+        The same, as ISO 8601 in UTC; empty where nothing was measured.
     simulated : str
         What of it is simulated, in words; empty when nothing is.
+    runway : tuple of Runway
+        The resources at risk, then those with the shortest runway, a row each level.
+    runway_left_out : int
+        Resources that are not listed for their number; none of them is at risk.
+    compared_with : str
+        The moment of the report before this one (ISO 8601, UTC); empty when there is none.
+    changes : tuple of str
+        What changed since then, a sentence each. See `capacity_kit.reporting.changes`.
     notebook, title, tenant, tenant_label, as_of, timezone : str
         What was run, for whom (key and words), for which moment (ISO 8601, UTC), and the reader's time zone.
     parameters, versions : mapping
         What it was run with.
     sql : mapping
-        File to digest: of each step of the schema, and of all queries together. See `sql_digests`.
+        File to digest: of each step of the schema, and of each query that the notebook asked.
     failure : Failure or None
         Where it stopped.
     """
@@ -105,7 +166,12 @@ class Result:
     headline: str
     kpis: tuple[Kpi, ...] = ()
     data_as_of: str = ""
+    measured_until: Moment = ""
     simulated: str = ""
+    runway: tuple[Runway, ...] = ()
+    runway_left_out: int = 0
+    compared_with: Moment = ""
+    changes: tuple[str, ...] = ()
     notebook: str = ""
     title: str = ""
     tenant: str = ""
@@ -151,6 +217,8 @@ class Result:
             **{
                 **found,
                 "kpis": tuple(Kpi(**kpi) for kpi in found.get("kpis", ())),
+                "runway": tuple(Runway(**entry) for entry in found.get("runway", ())),
+                "changes": tuple(found.get("changes", ())),
                 "failure": Failure(**failure) if failure else None,
             }
         )
@@ -176,22 +244,17 @@ def json_schema() -> str:
 
 @cache
 def sql_digests() -> dict[str, str]:
-    """The SQL that reports are made with: a digest of each step of the schema, and one of all queries.
+    """The schema that reports are made on: the digest of each of its steps, by their files' names."""
+    return digests(resources.path("sql").glob("step_*.sql"))
 
-    The steps go by their files' names; ``queries`` is the digest of the queries' names and texts in order.
-    """
-    folder = resources.path("sql")
-    steps = {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("step_*.sql"))
-    }
-    queries = hashlib.sha256()
-    for file in sorted((folder / "queries").glob("*.sql")):
-        queries.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
-    return {**steps, "queries": queries.hexdigest()}
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """The SHA-256 of each file, by its name."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
 
 
 def publish(
-    verdict: State, headline: str, kpis: Sequence[Kpi], *, data_as_of: str = "", simulated: str = ""
+    verdict: State, headline: str, kpis: Sequence[Kpi], runway: Sequence[Runway] = (), **facts: Any
 ) -> None:
     """A notebook's last word: shown in it as cards, and read back when it is rendered.
 
@@ -203,17 +266,22 @@ def publish(
         One sentence.
     kpis : sequence of Kpi
         The cards.
-    data_as_of, simulated : str
-        See `Result`.
+    runway : sequence of Runway
+        How long the resources last, for programs: it is not shown.
+    **facts
+        ``data_as_of``, ``measured_until``, ``simulated``, ``runway_left_out``, ``sql``: see `Result`.
     """
-    found = Result(verdict, headline, tuple(kpis), data_as_of=data_as_of, simulated=simulated)
+    found = Result(verdict, headline, tuple(kpis), runway=tuple(runway), **facts)
     plain = [
         f"{verdict.upper()}: {headline}",
         *(f"{k.label}: {k.value} {MOOD_WORDS[k.mood]} {k.note}".rstrip() for k in kpis),
     ]
-    kept = {key: value for key, value in asdict(found).items() if value}
+    kept = {key: value for key, value in asdict(found).items() if value and key != "sql"}
     display(  # type: ignore[no-untyped-call]
-        {MIME: kept, "text/html": cards(found), "text/plain": "\n".join(plain)}, raw=True
+        {MIME: kept, "text/html": cards(found), "text/plain": "\n".join(plain)},
+        raw=True,
+        # What it was asked with is about the finding, not the finding: two runs are compared without it.
+        metadata={MIME: {"sql": dict(found.sql)}},
     )
 
 
@@ -240,5 +308,5 @@ def published_in(notebook: NotebookNode) -> Result | None:
         for output in reversed(cell.get("outputs", [])):
             data = output.get("data", {})
             if MIME in data:
-                return Result.from_dict(data[MIME])
+                return Result.from_dict({**data[MIME], **output.get("metadata", {}).get(MIME, {})})
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from capacity_kit import settings, units, vault
 from capacity_kit.reporting import methods
-from capacity_kit.reporting.result import Kpi, State, publish
+from capacity_kit.reporting.result import Kpi, Runway, State, digests, publish
 
 
 class Study:
@@ -34,8 +35,10 @@ class Study:
         UTC.
     timezone : str
         The reader's.
-    data_as_of, simulated : str
-        When the newest measurement was taken, and what of the data is simulated, in words; empty when nothing is.
+    data_as_of, measured_until : str
+        When the newest measurement was taken, in words and as ISO 8601; empty where nothing was measured.
+    simulated : str
+        What of the data is simulated, in words; empty when nothing is.
     resources, stale : int
         Resources measured at all, and those whose newest measurement is older than three intervals.
     """
@@ -50,6 +53,7 @@ class Study:
         self.resources = int(rests_on["resources"])
         self.stale = int(rests_on["stale_resources"])
         self.data_as_of = "" if not self.resources else units.at(rests_on["newest"], self.timezone)
+        self.measured_until = "" if not self.resources else rests_on["newest"].tz_convert("UTC").isoformat()
         self.simulated = _simulated(rests_on)
 
     def read(self, name: str, **parameters: Any) -> pd.DataFrame:
@@ -118,9 +122,21 @@ class Study:
         found = self.read("report_history", resources=list(resources), days=days, points=points)
         return found.assign(utilization=100 * found["value"] / found["capacity"])
 
-    def publish(self, verdict: State, headline: str, kpis: list[Kpi]) -> None:
-        """Publish, saying what the data are."""
-        publish(verdict, headline, kpis, data_as_of=self.data_as_of, simulated=self.simulated)
+    def publish(
+        self, verdict: State, headline: str, kpis: list[Kpi], runway: Sequence[Runway] = (), left_out: int = 0
+    ) -> None:
+        """Publish, saying what the data are and by which queries they were asked for."""
+        publish(
+            verdict,
+            headline,
+            kpis,
+            runway,
+            runway_left_out=left_out,
+            data_as_of=self.data_as_of,
+            measured_until=self.measured_until,
+            simulated=self.simulated,
+            sql=digests(self.vault.asked),
+        )
 
 
 def _simulated(rests_on: pd.Series[Any]) -> str:

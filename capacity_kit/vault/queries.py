@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 
 from sqlalchemy import TextClause, text
 
@@ -17,7 +18,13 @@ from capacity_kit.errors import CapacityError
 
 @cache
 def find(name: str, major: int) -> TextClause:
-    """Return a query by its name, for a server's version.
+    """Return a query by its name, for a server's version; see `file`."""
+    return text(file(name, major).read_text(encoding="utf-8"))
+
+
+@cache
+def file(name: str, major: int) -> Path:
+    """Return the file of a query by its name, for a server's version.
 
     Parameters
     ----------
@@ -32,11 +39,11 @@ def find(name: str, major: int) -> TextClause:
         When there is no such query for that version.
     """
     best, source = -1, None
-    for file in (resources.path("sql") / "queries").glob(f"{name}.*"):
-        suffix = re.fullmatch(rf"{re.escape(name)}(?:\.pg(\d+))?\.sql", file.name)
+    for one in (resources.path("sql") / "queries").glob(f"{name}.*"):
+        suffix = re.fullmatch(rf"{re.escape(name)}(?:\.pg(\d+))?\.sql", one.name)
         version = int(suffix[1] or 0) if suffix else -1
         if best < version <= major:
-            best, source = version, file
+            best, source = version, one
     if source is None:
         raise CapacityError(f"There is no query {name!r} for PostgreSQL {major}")
-    return text(source.read_text(encoding="utf-8"))
+    return source

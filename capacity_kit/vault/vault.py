@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -67,6 +68,11 @@ class Vault:
     on_notice
         Called with each NOTICE and WARNING that the server sends; they are kept in ``notices`` too.
 
+    Attributes
+    ----------
+    asked
+        The files of the queries that it has run, for a report to say what SQL it rests on.
+
     Raises
     ------
     CapacityError
@@ -76,6 +82,7 @@ class Vault:
     def __init__(self, target: connection.Target, on_notice: Callable[[str], None] | None = None) -> None:
         self.target = target
         self.notices: list[str] = []
+        self.asked: set[Path] = set()
         self._on_notice = on_notice
         self._engine = connection.engine(target, self._hear)
         self._open: Connection | None = None
@@ -508,6 +515,7 @@ class Vault:
 
     def _run(self, name: str, parameters: dict[str, Any]) -> CursorResult[Any]:
         assert self._open is not None
+        self.asked.add(queries.file(name, self.server.major))
         return self._open.execute(queries.find(name, self.server.major), parameters)
 
     def _greet(self) -> Server:

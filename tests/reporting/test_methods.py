@@ -268,3 +268,44 @@ def test_a_band_that_holds_too_little_or_too_much_is_watched(held, mood):
     (card,) = findings._band(scores)
     assert (card.value, card.mood) == (f"{held} %", mood)
     assert findings._band(scores.head(0)) == []
+
+
+def placed(method="ENGINE", **other):
+    """The second resource has no capacity; `other` goes to the engine's model of the first."""
+    found = outlook().assign(
+        method=method, engine=None, critical=90.0, status="NORMAL", growth_per_day=2.0 * GIB
+    )
+    found.at[0, "engine"] = engine(issued_at=ISSUED, passed=3, **other)
+    return found
+
+
+def test_the_runway_for_programs_has_quantiles_that_count_from_the_report():
+    listed, left_out = findings.runways(placed())
+    assert left_out == 0
+    capacity, critical = (e for e in listed if e.resource == "a")
+    assert (capacity.p10_days, capacity.p50_days, capacity.p90_days) == (27, 37, None), (
+        "less three days passed"
+    )
+    assert (capacity.probability_30d, capacity.probability_90d, capacity.probability_365d) == (0.1, 0.7, 0.85)
+    assert capacity.reason == "later than a year: 9 in 10"
+    assert (critical.level_percent, critical.p50_days, critical.reason) == (90.0, 0, "")
+    assert capacity.issued_at == ISSUED.isoformat()
+    assert capacity.is_at_risk
+
+
+def test_what_is_not_known_of_a_runway_is_null_with_its_reason():
+    unknown = next(e for e in findings.runways(placed())[0] if e.resource == "b")
+    assert (unknown.method, unknown.p50_days, unknown.reason) == (None, None, "its capacity is not known")
+    own = next(e for e in findings.runways(placed("SQL"))[0] if e.resource == "a")
+    assert (own.method, own.p10_days, own.p50_days, own.probability_90d) == ("SQL", None, 20, None)
+    assert "gives no probabilities" in own.reason
+
+
+def test_of_very_many_resources_those_at_risk_are_listed_all(monkeypatch):
+    monkeypatch.setattr(findings, "LISTED", 2)
+    many = pd.concat([placed().head(1)] * 4, ignore_index=True)
+    many["resource"] = list("abcd")
+    many["time_to_critical_days"] = pd.array([400, 10, 20, 30], "Int64")
+    listed, left_out = findings.runways(many)
+    assert [e.resource for e in listed if e.level == "capacity"] == ["b", "c", "d"]
+    assert left_out == 1

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from capacity_kit import cli
 from capacity_kit.reporting import result
-from capacity_kit.reporting.result import Failure, Kpi, Result
+from capacity_kit.reporting.result import Failure, Kpi, Result, Runway
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "reports/result.schema.json").read_text())
@@ -24,7 +24,15 @@ FOUND = Result(
     as_of="2026-11-01T00:00:00+00:00",
     parameters={"tenant": "ALL", "days": 30, "as_of": None},
     versions={"capacity-kit": "0.1.0"},
-    sql={"queries": "a" * 64},
+    sql={"report_resources.sql": "a" * 64},
+    data_as_of="1 Nov 2026 00:00 UTC",
+    measured_until="2026-11-01T00:00:00+00:00",
+    runway=(
+        Runway("STORAGE|x|SYSTEM", "The system", "STORAGE", "x", "capacity", 100.0, True, "SQL", p50_days=12),
+        Runway("STORAGE|y|SYSTEM", "The system", "STORAGE", "y", "critical", None, False, reason="unknown"),
+    ),
+    compared_with="2026-10-01T00:00:00+00:00",
+    changes=("The verdict is “at risk”; it was “ok”.",),
 )
 
 
@@ -47,8 +55,10 @@ def test_a_result_is_as_the_schema_has_it():
 
 
 def test_a_result_of_an_earlier_kit_is_still_read():
-    earlier = {key: value for key, value in json.loads(FOUND.to_json()).items() if key != "sql"}
-    assert Result.from_dict(earlier) == replace(FOUND, sql={})
+    later = ("sql", "measured_until", "runway", "runway_left_out", "compared_with", "changes")
+    earlier = {key: value for key, value in json.loads(FOUND.to_json()).items() if key not in later}
+    plain = replace(FOUND, sql={}, measured_until="", runway=(), compared_with="", changes=())
+    assert Result.from_dict(earlier) == plain
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,11 @@ def test_a_result_of_an_earlier_kit_is_still_read():
         ({"kpis": ({"label": "Days", "value": "3", "mood": "fine", "note": ""},)}, "kpis.0.mood"),
         ({"kpis": ({"label": "Days", "value": "3", "mood": "good", "note": "", "more": 1},)}, "kpis.0.more"),
         ({"as_of": "yesterday"}, "as_of"),
-        ({"sql": {"queries": "abc"}}, "sql.queries"),
+        ({"sql": {"a.sql": "abc"}}, "sql.a.sql"),
+        ({"measured_until": "today"}, "measured_until"),
+        ({"runway": (replace(FOUND.runway[0], level="warning"),)}, "runway.0.level"),
+        ({"runway": (replace(FOUND.runway[0], p50_days=1.5),)}, "runway.0.p50_days"),
+        ({"runway": (replace(FOUND.runway[0], probability_30d=70),)}, "runway.0.probability_30d"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_and_without_its_value(changes, where):
@@ -75,6 +89,6 @@ def test_what_is_wrong_is_told_with_its_place_and_without_its_value(changes, whe
 def test_the_digests_are_of_the_sql_that_is_there():
     digests = result.sql_digests()
     steps = sorted(file.name for file in (ROOT / "sql").glob("step_*.sql"))
-    assert sorted(digests) == sorted(["queries", *steps])
+    assert sorted(digests) == steps
     for name in steps:
         assert digests[name] == hashlib.sha256((ROOT / "sql" / name).read_bytes()).hexdigest()
