@@ -51,7 +51,6 @@ COUNTED: Final = (
     "censored",
     "open",
     "escalations",
-    "at_night",
     "reached",
     "announced",
 )
@@ -100,6 +99,8 @@ class Fleet:
         What held at each evaluation, for each of the different `Hours`.
     hours_of : ndarray of int, shape (resources,)
         Which of them are a resource's.
+    family_of : ndarray of int, shape (resources,)
+        What fails together has one number: its alerts of one evaluation are one page.
     working : tuple of (ndarray, ndarray)
         For each of the hours, `policy.Calendar.working_time`.
     runways : dict
@@ -120,6 +121,7 @@ class Fleet:
     maintenance: Bools
     muted: Bools
     hours_of: Ints
+    family_of: Ints
     working: tuple[tuple[Ints, Ints], ...]
     runways: Mapping[float, Runway] = field(default_factory=dict)
 
@@ -132,6 +134,7 @@ class Fleet:
         hours: Hours | Mapping[str, Hours] = Hours(),  # noqa: B008 - it cannot change
         stale_minutes: float | Mapping[str, float] | None = None,
         accumulating: Collection[str] = (),
+        families: Mapping[str, str] | None = None,
         runways: Mapping[float, Runway] | None = None,
     ) -> Fleet:
         """A fleet from a frame of measurements.
@@ -147,6 +150,8 @@ class Fleet:
             After how many minutes without a measurement a level has no verdict; None: never.
         accumulating : collection of str
             The resources whose usage piles up by itself; see `policy.ACCUMULATING`.
+        families : mapping from resource to str, optional
+            What fails together (``capacity_alerting.family``); all of it unless given.
         runways : mapping from level to Runway, optional
             See `runways`, which makes them.
 
@@ -197,6 +202,7 @@ class Fleet:
             maintenance=np.array([h.maintenance(evaluated) for h in different]),
             muted=np.array([h.muted(evaluated) for h in different]),
             hours_of=np.array([different.index(h) for h in ours], dtype=np.int64),
+            family_of=pd.factorize(np.array([(families or {}).get(name, "") for name in resources]))[0],
             working=_working_times(different, int(evaluated[0]), int(max(evaluated[-1], at.max()))),
             runways=dict(runways or {}),
         )
@@ -216,6 +222,7 @@ class Fleet:
             stale_after=self.stale_after[start:end],
             **{name: getattr(self, name)[mine] for name in ("business", "night", "maintenance", "muted")},
             hours_of=hours_of.astype(np.int64),
+            family_of=self.family_of[start:end],
             working=tuple(self.working[n] for n in mine),
             runways={level: Runway(r.origins, r.days[start:end]) for level, r in self.runways.items()},
         )
@@ -301,6 +308,8 @@ class Asked:
     as_of: int
     cuts: Ints
     detail: bool
+    nights: bool
+    families: int
 
 
 @dataclass(frozen=True)
@@ -311,8 +320,9 @@ class Replayed:
     ----------
     scores : DataFrame
         One row a policy, in their order: ``resources``, the counts, the rates in percent (NaN under the minimum),
-        ``lead_hours`` and ``lead_working_hours`` (medians over true alerts), ``pages`` (alerts and escalations;
-        those of one evaluation are one page), ``pages_a_week``, ``night_pages``.
+        ``lead_hours`` and ``lead_working_hours`` (medians over true alerts), ``pages`` (messages of alerts or of
+        escalations; what fails together at one evaluation is one), ``pages_a_week``; ``night_pages`` (those of them
+        that wake somebody: it is night by a resource's calendar), ``night_pages_a_week``.
     pairs : ndarray of int, shape (pairs, 2)
         Indices of policy and resource.
     counts : dict from str to ndarray of int, shape (pairs, spans)
@@ -323,6 +333,9 @@ class Replayed:
         Of decided alerts, or reaches, for a rate.
     leads : DataFrame
         Of every true alert: ``pair`` (index), ``hours``, ``working_hours``.
+    nights : DataFrame
+        Where they were asked for, what night pages tell of: ``pair`` (index), ``page`` (a number; those of one
+        threshold with the same one are one page), ``span`` (of `counts`).
     episodes : DataFrame
         Where details were asked for: ``policy``, ``resource`` (indices), ``start``, ``end`` (NaT: lasts), ``peak``,
         ``held_by``, ``raised_at`` (NaT: never), ``resolved_at``, ``escalations``, ``outcome``, ``reached_at``.
@@ -338,6 +351,7 @@ class Replayed:
     cuts: Ints
     minimum: int
     leads: pd.DataFrame
+    nights: pd.DataFrame
     episodes: pd.DataFrame
     reached: pd.DataFrame
     seconds: float
@@ -361,6 +375,7 @@ def replay(
     as_of: int | None = None,
     cuts: Ints | None = None,
     detail: bool = False,
+    nights: bool = False,
     workers: int = 1,
 ) -> Replayed:
     """Replay policies over a fleet.
@@ -383,6 +398,8 @@ def replay(
         Microseconds at which counts are kept apart.
     detail : bool
         Whether episodes and reaches are returned one by one.
+    nights : bool
+        Likewise, what night pages tell of.
     workers : int
         Processes; 1 is this one.
 
@@ -401,6 +418,8 @@ def replay(
         int(fleet.evaluated_at[-1]) if as_of is None else as_of,
         np.sort(np.asarray([] if cuts is None else cuts, dtype=np.int64)),
         detail,
+        nights,
+        int(fleet.family_of.max(initial=0)) + 1,
     )
     everyone = pairs is None
     if everyone:
@@ -409,7 +428,7 @@ def replay(
         chosen = np.unique(np.asarray(pairs, dtype=np.int64).reshape(-1, 2), axis=0)
     counts = {name: np.zeros((len(chosen), asked.cuts.size + 1), dtype=np.int32) for name in COUNTED}
     gathered: dict[str, list[Any]] = {
-        name: [] for name in ("alert", "escalation", "leads", "episodes", "reached")
+        name: [] for name in ("alert", "escalation", "leads", "nights", "episodes", "reached")
     }
     for ids, done in _worked(_blocks(fleet, chosen, asked), workers):
         for name in COUNTED:
@@ -417,10 +436,12 @@ def replay(
         gathered["alert"].append(done.alert_pages)
         gathered["escalation"].append(done.escalation_pages)
         gathered["leads"].append(done.leads)
+        gathered["nights"].append(done.nights)
         gathered["episodes"].append(done.episodes)
         gathered["reached"].append(done.reached)
     pair, *lead = np.concatenate([*gathered["leads"], np.zeros((3, 0))], axis=1)
     leads = pd.DataFrame({"pair": pair.astype(np.int64), "hours": lead[0], "working_hours": lead[1]})
+    told = np.concatenate([*gathered["nights"], np.zeros((3, 0), np.int64)], axis=1)
     scores = _scores(fleet, asked, chosen, counts, gathered, leads, minimum)
     return Replayed(
         scores,
@@ -429,6 +450,7 @@ def replay(
         asked.cuts,
         minimum,
         leads,
+        pd.DataFrame(dict(zip(("pair", "page", "span"), told, strict=True))),
         _joined(gathered["episodes"], _EPISODES),
         _joined(gathered["reached"], _REACHED),
         time.perf_counter() - begun,
@@ -453,6 +475,7 @@ class _Done:
     alert_pages: Ints
     escalation_pages: Ints
     leads: Floats
+    nights: Ints
     episodes: pd.DataFrame
     reached: pd.DataFrame
 
@@ -590,6 +613,7 @@ class _Replay:
         self.spans = asked.cuts.size + 1
         self.counts = {name: np.zeros(len(pairs) * self.spans, dtype=np.int64) for name in COUNTED}
         self.leads: list[Floats] = [np.zeros((3, 0))]
+        self.nights: list[Ints] = [np.zeros((3, 0), np.int64)]
         self.pages: dict[str, list[Ints]] = {
             "alert": [np.zeros(0, np.int64)],
             "escalation": [np.zeros(0, np.int64)],
@@ -736,6 +760,7 @@ class _Replay:
             np.unique(np.concatenate(self.pages["alert"])),
             np.unique(np.concatenate(self.pages["escalation"])),
             np.concatenate(self.leads, axis=1),
+            np.concatenate(self.nights, axis=1),
             episodes,
             reached,
         )
@@ -816,10 +841,7 @@ class _Opened:
         for n, name in enumerate(("true", "false", "censored", "open")):
             this = outcome == n
             block.count(name, s[this], raised_at[this])
-        hours = block.fleet.hours_of[r]
-        dark = self.night[hours, when]
-        block.count("at_night", s[dark], raised_at[dark])
-        block.pages["alert"].append(np.unique(self._page(p, when, dark)))
+        self._page("alert", p, r, when)
         escalations = self._escalate(p, r, when, until)
         true = outcome == 0
         self._lead(p[true], r[true], raised_at[true], reached_at[true])
@@ -855,10 +877,19 @@ class _Opened:
                 )
             )
 
-    def _page(self, policy: Ints, when: Ints, dark: Bools) -> Ints:
-        """One number for a policy, an evaluation, and whether it is night where the resource's people are."""
-        place = self.block.global_policy[policy] * self.block.fleet.evaluated_at.size + self.considered[when]
-        return 2 * place + dark
+    def _page(self, kind: str, policy: Ints, row: Ints, when: Ints) -> None:
+        """Page people: what one policy tells of one family at one evaluation is one page, and may wake somebody."""
+        block, fleet = self.block, self.block.fleet
+        dark = self.night[fleet.hours_of[row], when]
+        absence = np.array([p.condition == "ABSENCE" for p in block.policies])[policy]
+        family = np.where(absence, 0, fleet.family_of[row])  # all that is silent is one
+        page = self.considered[when] * block.asked.families + family
+        place = block.global_policy[policy] * (fleet.evaluated_at.size * block.asked.families) + page
+        block.pages[kind].append(np.unique(2 * place + dark))
+        if block.asked.nights:
+            pair = block.pairs[block.slot[policy[dark], row[dark]], 3]
+            span = np.searchsorted(block.asked.cuts, self.at[when[dark]], side="right")
+            block.nights.append(np.stack([pair, 2 * page[dark] + (kind == "escalation"), span]))
 
     def _gate(self, policy: Ints, row: Ints) -> Ints:
         """Where in `next_open` the gates of a pair begin."""
@@ -937,7 +968,7 @@ class _Opened:
         alive = np.flatnonzero(delay > 0)
         if not alive.size:
             return reached
-        gate, slot, hours = self._gate(policy, row), block.slot[policy, row], block.fleet.hours_of[row]
+        gate, slot = self._gate(policy, row), block.slot[policy, row]
         while alive.size:
             due = at[when[alive]] + (reached[alive] + 1) * delay[alive]
             now = self.next_open[gate[alive] + np.searchsorted(at, due, side="left")]
@@ -945,9 +976,7 @@ class _Opened:
             alive, now = alive[on], now[on]
             reached[alive] = (at[now] - at[when[alive]]) // delay[alive]
             block.count("escalations", slot[alive], at[now])
-            dark = self.night[hours[alive], now]
-            block.count("at_night", slot[alive][dark], at[now[dark]])
-            block.pages["escalation"].append(np.unique(self._page(policy[alive], now, dark)))
+            self._page("escalation", policy[alive], row[alive], now)
         return reached
 
     def _judged(self, policy: Ints, row: Ints, when: Ints) -> tuple[Ints, Ints]:
@@ -1082,7 +1111,7 @@ def _scores(
     leads: pd.DataFrame,
     minimum: int,
 ) -> pd.DataFrame:
-    size, many = fleet.evaluated_at.size, len(asked.policies)
+    size, many = fleet.evaluated_at.size * asked.families, len(asked.policies)
     total = {
         name: np.bincount(pairs[:, 0], c.sum(axis=1), many).astype(np.int64) for name, c in counts.items()
     }

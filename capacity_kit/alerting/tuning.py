@@ -54,17 +54,17 @@ class Costs:
         or cleanup takes, with what stood still meanwhile.
     false : float
         An alert that nothing followed. The default is half an hour: the response time that the guide aims at.
-    night_page : float
-        An alert or an escalation at night, on top of what it costs by day; one for each resource. The default is
-        two hours: the sleep, and the morning after.
+    night : float
+        A night page, whatever it tells of: a message of alerts or of escalations that wakes somebody. A storm is one.
+        The default is two hours: the sleep, and the morning after.
     """
 
     missed: float = 8.0
     false: float = 0.5
-    night_page: float = 2.0
+    night: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("missed", "false", "night_page"):
+        for name in ("missed", "false", "night"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise CapacityError(f"The cost of {name} must be 0 or more, not {value}")
@@ -73,13 +73,13 @@ class Costs:
         """The costs in words, for whoever is shown a proposal."""
         return (
             f"Costs, in hours of work: {self.missed:g} for a level that was reached without an alert in time, "
-            f"{self.false:g} for a false alert, {self.night_page:g} more for each page at night."
+            f"{self.false:g} for a false alert, {self.night:g} for a night page on top."
         )
 
     def of(self, counts: Mapping[str, Any]) -> Any:
         """Hours of work that counts of a replay cost."""
         missed = counts["reached"] - counts["announced"]
-        return self.missed * missed + self.false * counts["false"] + self.night_page * counts["at_night"]
+        return self.missed * missed + self.false * counts["false"] + self.night * counts["night_pages"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class Proposal(NamedTuple):
     confidence : float
         Of the interval.
     events : int
-        In how many missed reaches, false alerts and night pages the two differ: what the interval rests on.
+        In how many missed reaches, false alerts and night pages the two differ, of what costs anything: what the
+        interval rests on.
     judged_days : float
         How much time was judged; 0: there was too little.
     recommendation : str or None
@@ -130,8 +131,8 @@ class Proposal(NamedTuple):
         Of the present policy, over all of the history.
     candidates : DataFrame
         Each candidate over all of the history: ``policy`` (Policy), the counts, ``precision``, ``recall``,
-        ``false_positive_rate``, ``lead_hours``, ``lead_working_hours``, ``cost`` (hours, on the time with known
-        verdicts), ``is_present``, ``is_proposed``.
+        ``false_positive_rate``, ``night_pages``, ``lead_hours``, ``lead_working_hours``, ``cost`` (hours, on the time
+        with known verdicts), ``is_present``, ``is_proposed``.
     """
 
     key: str
@@ -155,7 +156,7 @@ class Proposal(NamedTuple):
         return next(iter(self.each.values())) if len(self.each) == 1 else None
 
 
-_JUDGED: Final = ("alerts", "false", "at_night", "reached", "announced")
+_JUDGED: Final = ("alerts", "false", "reached", "announced")
 _COLUMNS: Final = {
     "margin": "recovery_margin",
     "probability": "threshold_probability",
@@ -324,6 +325,7 @@ def _proposed(
         lead_hours=how.lead_hours,
         minimum=how.minimum,
         cuts=cuts,
+        nights=True,
         workers=how.workers,
     )
     place = {(int(p), int(r)): n for n, (p, r) in enumerate(replayed.pairs)}
@@ -364,6 +366,9 @@ class _Tuner:
         totals = {
             name: counted.sum(axis=1)[ids].sum(axis=1) for name, counted in self.replayed.counts.items()
         }
+        nights = self._nights(ids)
+        known["night_pages"] = nights[..., :-1]
+        totals["night_pages"] = nights.sum(axis=(1, 2)).round()
         cost = self.how.costs.of(known)  # candidates, units, weeks
         score = rules.rated({name: int(total[0]) for name, total in totals.items()}, self.how.minimum)
         guide = rules.recommendation(score.false_positive_rate, score.recall)
@@ -415,7 +420,7 @@ class _Tuner:
 
     def _judge(self, cost: Floats, counts: Mapping[str, Floats], edges: list[int]) -> _Judged:
         """What choices made before would have cost afterwards, beside the present policy."""
-        embargo = math.ceil(self.horizon / WEEK)
+        costs, embargo = self.how.costs, math.ceil(self.horizon / WEEK)
         differences: list[Floats] = []
         present, chosen_cost, events = 0.0, 0.0, 0
         quieter = False
@@ -425,16 +430,24 @@ class _Tuner:
             present += float(cost[0, :, then].sum())
             chosen_cost += float(cost[chosen, :, then].sum())
             differences.append(cost[0, :, then] - cost[chosen, :, then])
-            missed = counts["reached"] - counts["announced"]
-            for counted in (missed, counts["false"], counts["at_night"]):
-                events += int(np.abs(counted[0, :, then] - counted[chosen, :, then]).sum())
+            told = counts["night_pages"].sum(axis=1, keepdims=True)  # a page of several is one event
+            charged = (
+                (costs.missed, counts["reached"] - counts["announced"]),
+                (costs.false, counts["false"]),
+                (costs.night, told),
+            )
+            events += sum(
+                round(float(np.abs(counted[0, :, then] - counted[chosen, :, then]).sum()))
+                for each, counted in charged
+                if each
+            )
             alerts = counts["alerts"][:, :, then].sum(axis=(1, 2))
             quieter |= bool(alerts[chosen] < alerts[0])
         rng = np.random.default_rng(self.how.seed)
         drawn = _drawn(np.concatenate(differences, axis=1), rng)
         if quieter:
             # It is charged with half a reach that it may miss and none of these weeks could show [4]_.
-            drawn -= self.how.costs.missed * rng.gamma(0.5, size=DRAWS)
+            drawn -= costs.missed * rng.gamma(0.5, size=DRAWS)
         low, high = np.quantile(drawn, [(1 - self.how.confidence) / 2, (1 + self.how.confidence) / 2])
         return _Judged(present, chosen_cost, present - chosen_cost, float(low), float(high), events)
 
@@ -449,8 +462,8 @@ class _Tuner:
             return "Keep: no candidate would have cost less."
         if judged.events < self.how.minimum:
             return (
-                f"Keep: the cheapest candidate differed in {judged.events} events, and fewer than {self.how.minimum} "
-                "decide nothing."
+                f"Keep: the cheapest candidate differed in {units.quantity(judged.events, 'events')}, and fewer than "
+                f"{self.how.minimum} decide nothing."
             )
         if judged.low <= 0:
             return (
@@ -458,6 +471,18 @@ class _Tuner:
                 f"({units.number(judged.low)} to {units.number(judged.high)}) does not exclude that it saves none."
             )
         return ""
+
+    def _nights(self, ids: Ints) -> Floats:
+        """Night pages, shape (candidates, units, spans): of a page of several units, each has an equal share."""
+        candidates, many = ids.shape
+        of = pd.DataFrame({"pair": ids.ravel(), "place": np.arange(ids.size)})
+        told = self.replayed.nights.merge(of, on="pair")
+        candidate = told["place"] // max(many, 1)
+        share = 1 / told.groupby([candidate, "page"])["place"].transform("size").to_numpy(dtype=float)
+        spans = self.replayed.cuts.size + 1
+        place = (told["place"] * spans + told["span"]).to_numpy(dtype=np.int64)
+        shared = np.bincount(place, share, ids.size * spans).astype(np.float64)
+        return shared.reshape(candidates, many, spans)
 
     def _leads(self, ids: Ints) -> pd.DataFrame:
         """Median lead times of each candidate."""
@@ -482,7 +507,7 @@ class _Tuner:
                     "episodes": total["episodes"],
                     **rules.rated(total, self.how.minimum)._asdict(),
                     "escalations": total["escalations"],
-                    "at_night": total["at_night"],
+                    "night_pages": total["night_pages"],
                     "lead_hours": float(leads["hours"][n]),
                     "lead_working_hours": float(leads["working_hours"][n]),
                     "cost": float(cost[n].sum()),

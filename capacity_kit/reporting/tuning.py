@@ -211,6 +211,7 @@ def _fleet(study: Study, batch: _Batch, measured: pd.DataFrame) -> Fleet:
         hours=_hours(study, known),
         stale_minutes=dict(zip(keys, known["stale_minutes"].astype(float), strict=True)),
         accumulating=set(known.loc[known["resource_type"].isin(policy.ACCUMULATING), "resource"]),
+        families=dict(zip(keys, known["family"], strict=True)),
         runways=_runways(study, batch, sorted(keys)),
     )
 
@@ -599,7 +600,7 @@ def standing(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def as_changes(proposals: pd.DataFrame, costs: tuning.Costs) -> list[Change]:
     """Proposals as `capacity_kit.vault.tunings.apply` takes them, with the numbers behind each."""
     numbers = ("cost_present", "cost_proposed", "saved", "low", "high", "confidence", "judged_days")
-    said = {"missed": costs.missed, "false": costs.false, "night_page": costs.night_page}
+    said = {"missed": costs.missed, "false": costs.false, "night": costs.night}
     return [
         Change(
             threshold=row["threshold"],

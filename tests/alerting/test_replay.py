@@ -171,6 +171,7 @@ def held_alike(fleet, chosen, known, horizon_days=0.4):
             ("alerts", "true", "false", "censored", "open", "escalations", "reached", "announced"), 0
         )
         pages: set[tuple[str, int]] = set()
+        nights: set[tuple[str, int]] = set()
         for row, name in enumerate(fleet.resources):
             pair, judged = plainly(fleet, row, policy, known[name], horizon_days)
             mine = found.episodes.query("policy == @n and resource == @row")
@@ -203,8 +204,10 @@ def held_alike(fleet, chosen, known, horizon_days=0.4):
             assert [moment(at) for at in raised["reached_at"]] == [j.reached_at for j in judged]
             totals["alerts"] += len(pair.alerts)
             totals["escalations"] += sum(len(a.escalated_at) for a in pair.alerts)
-            pages |= {("alert", a.raised_at) for a in pair.alerts}
-            pages |= {("escalation", at) for a in pair.alerts for at in a.escalated_at}
+            told = {("alert", a.raised_at) for a in pair.alerts}
+            told |= {("escalation", at) for a in pair.alerts for at in a.escalated_at}
+            pages |= told
+            nights |= {one for one in told if known[name].calendar.night(np.array([one[1]]))[0]}
             for j in judged:
                 totals[j.verdict.lower()] += 1
             if policy.is_judged and policy.condition != "ABSENCE":
@@ -216,7 +219,7 @@ def held_alike(fleet, chosen, known, horizon_days=0.4):
                     )
                     if fleet.evaluated_at[0] + HOUR <= at <= fleet.evaluated_at[-1]
                 ]
-                told = [
+                announced = [
                     rules.is_announced(
                         [a.raised_at for a in pair.alerts],
                         at,
@@ -227,15 +230,16 @@ def held_alike(fleet, chosen, known, horizon_days=0.4):
                 ]
                 listed = found.reached.query("policy == @n and resource == @row")
                 assert [moment(at) for at in listed["at"]] == reached
-                assert listed["announced"].tolist() == told
+                assert listed["announced"].tolist() == announced
                 totals["reached"] += len(reached)
-                totals["announced"] += sum(told)
+                totals["announced"] += sum(announced)
         assert {name: int(found.scores[name][n]) for name in totals} == totals
         assert found.scores["pages"][n] == len(pages)
+        assert found.scores["night_pages"][n] == len(nights)
 
 
 common = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -306,14 +310,32 @@ def test_a_storm_is_one_page():
 
 
 def test_a_page_is_at_night_where_the_people_are():
-    """At 10:00 UTC it is night in Los Angeles and day in Berlin; one page wakes who sleeps."""
+    """At 10:00 UTC it is night in Los Angeles and day in Berlin; one page wakes whoever sleeps."""
     zones = {"berlin": "Europe/Berlin", "la": "America/Los_Angeles"}
     both = pd.concat([quarters(*[70] * 8, 85, name=name) for name in zones])
     known = {name: Hours(Calendar(zone)) for name, zone in zones.items()}
-    found = replay(Fleet.of(both, hours=known), [Policy(80)] * 2, [(0, 0), (1, 0), (1, 1)])
+    found = replay(Fleet.of(both, hours=known), [Policy(80)] * 2, [(0, 0), (1, 0), (1, 1)], nights=True)
     assert found.scores["pages"].tolist() == [1, 1]
     assert found.scores["night_pages"].tolist() == [0, 1]
-    assert found.counts["at_night"][:, 0].tolist() == [0, 0, 1]
+    assert found.nights["pair"].tolist() == [2]
+
+
+def test_what_fails_together_is_one_page_and_each_escalation_one_more():
+    """A hundred disks and a hundred pools fail at 23:00: two pages, and two more for each time that nobody answers."""
+    storm = [
+        quarters(*[70] * 60, *[85] * 10, name=f"{kind} {n:03}")
+        for kind in ("disk", "pool")
+        for n in range(100)
+    ]
+    names = {frame["resource"].iloc[0] for frame in storm}
+    fleet = Fleet.of(pd.concat(storm), families={name: name[:4] for name in names})
+    found = replay(fleet, [Policy(80), Policy(80, escalation_minutes=60)], nights=True)
+    assert found.scores["alerts"].tolist() == [100 * 2] * 2
+    assert found.scores["pages"].tolist() == [2, 2 + 2 * 2]
+    assert found.scores["night_pages"].tolist() == [2, 6]
+    assert found.nights.groupby(found.pairs[found.nights["pair"], 0])["page"].nunique().tolist() == [2, 6]
+    assert replay(Fleet.of(pd.concat(storm)), [Policy(80)]).scores["night_pages"].tolist() == [1]
+    assert replay(fleet, [Policy(80)]).nights.empty
 
 
 def test_lead_time_in_hours_and_in_working_hours():

@@ -61,7 +61,7 @@ def test_false_alerts_every_day_are_tuned_away():
 
 def test_a_threshold_that_announces_every_reach_without_a_false_alert_is_kept():
     fleet = fleet_of([filling(240, 40), filling(240, 48)])
-    costs = Costs(missed=8, false=0.5, night_page=0)
+    costs = Costs(missed=8, false=0.5, night=0)
     [found] = propose(fleet, [Threshold("t", replace(PRESENT, level=79), (0, 1))], costs)
     assert found.proposed is None
     assert not found.each
@@ -73,11 +73,30 @@ def test_a_threshold_that_announces_every_reach_without_a_false_alert_is_kept():
 def test_one_that_misses_reaches_is_lowered():
     fleet = fleet_of([filling(400, 40)] * 4)  # an alert of the time before is beyond the horizon
     present = replace(PRESENT, level=94)
-    [found] = propose(fleet, [Threshold("t", present, (0, 1, 2, 3))], Costs(night_page=0))
+    [found] = propose(fleet, [Threshold("t", present, (0, 1, 2, 3))], Costs(night=0))
     assert found.score.recall == 0
     assert found.proposed is not None
     assert found.proposed.level < 94
     assert found.low > 0
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_storm_at_night_costs_one_night_page(together):
+    """Twelve disks pass the level together at midnight of every other day: a page is charged once, however many."""
+    hours = np.arange(24 * 150)
+    usage = np.where((hours % 48 < 3), 84.0, 70.0)
+    fleet = fleet_of([usage] * 12)
+    thresholds = [Threshold("t", PRESENT, tuple(range(12)))]
+    if together:
+        thresholds = [Threshold(f"t{n}", PRESENT, tuple(range(3 * n, 3 * n + 3))) for n in range(4)]
+    [found] = propose(fleet, thresholds, Costs(missed=0, false=0, night=2), together=together)
+    present = found.candidates[found.candidates["is_present"]].iloc[0]
+    assert present["alerts"] == 12 * 75
+    assert present["night_pages"] == 75
+    weeks = found.judged_days / 7
+    assert found.cost_present == pytest.approx(2 * 3.5 * weeks, abs=2)
+    assert found.events == pytest.approx(3.5 * weeks, abs=1)
+    assert found.saved == found.cost_present
 
 
 def test_what_only_the_past_says_is_not_proposed():
@@ -86,7 +105,7 @@ def test_what_only_the_past_says_is_not_proposed():
     storm = filling(200, 40)
     fleet = fleet_of([np.concatenate([quiet, storm])] * 3)
     raised = (PRESENT, replace(PRESENT, level=94.5))
-    [found] = propose(fleet, [Threshold("t", PRESENT, (0, 1, 2), raised)], Costs(missed=40, night_page=0))
+    [found] = propose(fleet, [Threshold("t", PRESENT, (0, 1, 2), raised)], Costs(missed=40, night=0))
     by_hindsight = found.candidates["cost"].tolist()
     assert found.proposed is None
     assert found.saved < 0, "chosen on the past, the higher level misses what came"
@@ -129,12 +148,13 @@ def test_saving_little_with_much_at_stake_is_not_certain():
 def test_all_together_move_by_the_same():
     fleet = fleet_of([noisy(150, seed) for seed in range(4)])
     thresholds = [Threshold(f"t{n}", replace(PRESENT, level=79.0 + n / 2), (n,)) for n in range(4)]
-    [found] = propose(fleet, thresholds, together=True)
+    by_day = Costs(night=0)  # a night page of several is charged once where they are judged together
+    [found] = propose(fleet, thresholds, by_day, together=True)
     assert found.key == "ALL"
     assert set(found.each) == {"t0", "t1", "t2", "t3"}
     moved = {found.each[t.key].level - t.present.level for t in thresholds}
     assert len(moved) == 1
-    apart = propose(fleet, thresholds)
+    apart = propose(fleet, thresholds, by_day)
     assert [p.key for p in apart] == ["t0", "t1", "t2", "t3"]
     assert sum(p.cost_present for p in apart) == pytest.approx(found.cost_present)
 
@@ -198,8 +218,8 @@ def test_costs_say_what_they_are_and_refuse_nonsense():
     assert "8 for a level" in Costs().explained()
     with pytest.raises(CapacityError, match="missed"):
         Costs(missed=-1)
-    with pytest.raises(CapacityError, match="night_page"):
-        Costs(night_page=float("nan"))
+    with pytest.raises(CapacityError, match="night"):
+        Costs(night=float("nan"))
 
 
 def test_a_storm_is_no_more_certain_than_one_event():
