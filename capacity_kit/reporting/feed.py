@@ -7,13 +7,12 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
 from capacity_kit.reporting import site
-from capacity_kit.reporting.result import Result
+from capacity_kit.reporting.catalogue import Entry
 
 NAME: Final = "feed.xml"
 LONGEST: Final = 500
@@ -57,33 +56,32 @@ def about(root: Path, url: str | None = None) -> About:
     return known
 
 
-def text(reports: Sequence[tuple[str, Result]], of: About) -> str:
+def text(newest: Sequence[Entry], of: About) -> str:
     """The feed of these reports.
 
     Parameters
     ----------
-    reports : sequence of (str, Result)
-        The page's path from the site's top, and what the report found.
+    newest : sequence of Entry
+        The reports to tell of, the newest first.
     of : About
         The site.
     """
-    newest = sorted(reports, key=lambda report: (_moment(report[1]), report[0]), reverse=True)[:LONGEST]
     feed = ElementTree.Element("feed", {"xmlns": _ATOM})
     _add(feed, "id", of.key.urn)
     _add(feed, "title", "Capacity reports")
-    _add(feed, "updated", _stamp(newest[0][1]) if newest else "1970-01-01T00:00:00Z")
+    _add(feed, "updated", newest[0].as_of if newest else "1970-01-01T00:00:00Z")
     _add(ElementTree.SubElement(feed, "author"), "name", "capacity-kit")
     ElementTree.SubElement(feed, "link", {"rel": "self", "href": f"{of.url}{NAME}"})
     ElementTree.SubElement(
         feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{of.url}index.html"}
     )
-    for href, found in newest:
+    for found in newest:
         entry = ElementTree.SubElement(feed, "entry")
-        _add(entry, "id", uuid.uuid5(of.key, href.rpartition("/")[0]).urn)
-        _add(entry, "title", f"{found.title}, {found.tenant_label or found.tenant}: {found.verdict}")
-        _add(entry, "updated", _stamp(found))
+        _add(entry, "id", uuid.uuid5(of.key, found.place).urn)
+        _add(entry, "title", f"{found.title}, {found.label}: {found.verdict}")
+        _add(entry, "updated", found.as_of)
         ElementTree.SubElement(
-            entry, "link", {"rel": "alternate", "type": "text/html", "href": f"{of.url}{href}"}
+            entry, "link", {"rel": "alternate", "type": "text/html", "href": f"{of.url}{found.href}"}
         )
         ElementTree.SubElement(entry, "category", {"term": found.verdict})
         _add(entry, "summary", found.headline or found.title)
@@ -93,12 +91,3 @@ def text(reports: Sequence[tuple[str, Result]], of: About) -> str:
 
 def _add(parent: ElementTree.Element, name: str, said: str) -> None:
     ElementTree.SubElement(parent, name).text = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", said)
-
-
-def _moment(found: Result) -> datetime:
-    moment = datetime.fromisoformat(found.as_of)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _stamp(found: Result) -> str:
-    return _moment(found).isoformat(timespec="seconds").replace("+00:00", "Z")

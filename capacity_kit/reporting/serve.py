@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import feed
+from capacity_kit.reporting import catalogue, feed, site
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -22,10 +22,11 @@ _TYPES: Final = {
     ".pdf": "application/pdf",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
 }
-_MOVING: Final = frozenset({(), ("index.html",), (feed.NAME,)})
+_MOVING: Final = frozenset({(), ("index.html",), (feed.NAME,), (site.SEARCH,)})
 """What at the site's top says what is newest."""
 
 
@@ -145,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self._say(HTTPStatus.NOT_FOUND)
             return
-        is_moving = parts in _MOVING or "latest" in parts
+        is_moving = parts in _MOVING or catalogue.LATEST in parts or parts[0].startswith("_")
         headers = {
             "Content-Type": _TYPES.get(file.suffix, "application/octet-stream"),
             "Cache-Control": "no-store" if is_moving else "no-cache",

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +18,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from capacity_kit.errors import CapacityError
+from capacity_kit.reporting.result import State
 
+GRAVITY: Final[dict[State, int]] = {"failed": 0, "cannot be trusted": 1, "at risk": 2, "ok": 3}
+"""States of a report, the gravest first."""
+
+TENANTS: Final = "_tenant"
+"""Where the tenants' own pages are: no notebook's folder begins with an underscore."""
+
+SEARCH: Final = "search.js"
+"""What the search looks through: loaded by the front page when somebody wants to search."""
+
+PATIENCE: Final = 300.0
+"""Seconds to wait for another writer: one takes a second or two."""
+
+_LOCK: Final = ".lock"
+_PAUSE: Final = 0.05
 _UNFINISHED: Final = ".unfinished-"
 _ADVICE: Final = {
     errno.ENOSPC: "Free some space there",
@@ -48,6 +65,11 @@ def tenant_folder(tenant: str) -> str:
     return {"ALL": "_all", "SYSTEM": "_system"}.get(tenant, slug(tenant))
 
 
+def tenant_page(tenant: str) -> str:
+    """The page that lists a tenant's reports, from the site's top."""
+    return f"{TENANTS}/{tenant_folder(tenant)}/index.html"
+
+
 def folder(notebook: str, tenant: str, as_of: datetime, others: Mapping[str, Any]) -> Path:
     """Where a report goes: ``<notebook>/<tenant>/<time>``.
 
@@ -72,17 +94,20 @@ def folder(notebook: str, tenant: str, as_of: datetime, others: Mapping[str, Any
 def locked(site: Path) -> Iterator[None]:
     """Hold the site for one writer at a time, and clear away what a killed one left unfinished.
 
+    The lock is the system's and goes with the process that holds it, however that ends; over NFS it holds between
+    hosts too.
+
     Raises
     ------
     CapacityError
-        If the site cannot be written.
+        If the site cannot be written, or another writer keeps it for longer than `PATIENCE`.
     """
     with _explained(site):
         site.mkdir(parents=True, exist_ok=True)
         # Neither followed nor emptied, should somebody have put a link in its place.
-        lock = os.open(site / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        lock = os.open(site / _LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            _lock(lock)
+            _lock(site, lock)
             for left in site.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
@@ -90,19 +115,47 @@ def locked(site: Path) -> Iterator[None]:
             os.close(lock)
 
 
-def _lock(descriptor: int) -> None:
+def _lock(site: Path, descriptor: int) -> None:
     try:
         import fcntl
     except ImportError:  # Windows has none: one writer at a time is then up to its scheduler
         return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise CapacityError(
+                    f"Another writer keeps {site}: {_holder(descriptor)}",
+                    "See what holds it up, then try again.",
+                ) from None
+            time.sleep(_PAUSE)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who wrote its name into the lock, which may be read by whoever reads the site."""
+    said = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
+    return "".join(letter for letter in said if letter.isprintable()) or "one that did not say its name"
+
+
+def clock(site: Path) -> int:
+    """What time it is by the file system's clock, in nanoseconds: over NFS it is another than this host's."""
+    made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=site))
+    try:
+        return made.stat().st_mtime_ns
+    finally:
+        made.rmdir()
 
 
 def put(site: Path, place: Path, files: Mapping[str, str]) -> None:
     """Write a folder of files, all or none of them; call it while the site is `locked`.
 
     They are first written whole beside their place. A folder that is there already has its files replaced one
-    by one, so that a reader always finds a complete one.
+    by one, so that a reader always finds a complete one, and the folder around it is marked as changed.
     """
     if not (site / place).resolve().is_relative_to(site.resolve()):
         raise CapacityError(f"{site / place} leads out of the site by a symbolic link", "Remove the link.")
@@ -114,10 +167,14 @@ def put(site: Path, place: Path, files: Mapping[str, str]) -> None:
         if target.is_dir():
             for name in files:
                 (staged / name).replace(target / name)
+            _settle(target)
+            os.utime(target.parent)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.chmod(0o755)
+            _settle(staged)
             staged.rename(target)
+        _settle(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -137,6 +194,19 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _settle(folder: Path) -> None:
+    """Have the disk know which files a folder holds, where it can be told to."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(opened)
 
 
 @contextmanager

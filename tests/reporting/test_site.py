@@ -95,8 +95,11 @@ def test_the_index_lists_what_is_there_and_escapes_every_name(tmp_path):
         found(tenant="lights", tenant_label="Lights", verdict="failed", headline="Failed: ZeroDivisionError"),
     )
     html = (tmp_path / "index.html").read_text()
-    assert "<script" not in html
+    assert html.count("<script") == 1, "the search's own"
     assert html.count("&lt;script&gt;") >= 4
+    for page in tmp_path.glob("_*/**/*.html"):
+        assert "<script" not in page.read_text()
+    assert "<script" not in (tmp_path / "search.js").read_text()
     assert "3 reports published" in html
     assert html.index("Failed: ZeroDivisionError") < html.index("All is well."), (
         "what needs attention comes first"
@@ -148,11 +151,15 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
     publish(tmp_path, found())
     assert not left.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".catalogue.json",
         ".lock",
         ".site.json",
+        "_month",
+        "_tenant",
         "feed.xml",
         "growth_analysis",
         "index.html",
+        "search.js",
     ]
 
 
