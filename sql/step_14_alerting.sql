@@ -850,8 +850,8 @@ BEGIN ATOMIC
     SELECT nullif(capacity_ops.render_template(p_template, coalesce(jsonb_object_agg(f.key, (
         SELECT string_agg(CASE WHEN c.c ~ '^[A-Za-z0-9._~-]$' THEN c.c
                                ELSE regexp_replace(upper(encode(convert_to(c.c, 'UTF8'), 'hex')), '(..)', '%\1', 'g') END, '' ORDER BY c.place)
-        FROM regexp_split_to_table(f.value, '') WITH ORDINALITY AS c (c, place))), '{}')), '')
-    FROM jsonb_each_text(p_values) f WHERE p_template LIKE '%{' || f.key || '}%';
+        FROM regexp_split_to_table(p_values ->> f.key, '') WITH ORDINALITY AS c (c, place))), '{}')), '')
+    FROM (SELECT DISTINCT m[1] AS key FROM regexp_matches(p_template, '\{([a-z0-9_]+)\}', 'g') m WHERE p_values ? m[1]) f;
 END;
 COMMENT ON FUNCTION capacity_alerting.render_link(text, jsonb) IS
     'A link with its placeholders filled in, as RFC 3986 has them within a path: a name with a blank or a slash in it does not break it. NULL: not set.';
@@ -898,7 +898,7 @@ BEGIN
         JOIN capacity_alerting.alert_h h ON h.alert_hk = a.alert_hk
         JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
         JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL
+        CROSS JOIN LATERAL capacity_alerting.current_threshold(l.capacity_threshold_hk) t
         LEFT JOIN capacity_ops.tenant w ON w.tenant_hk = a.tenant_hk
         WHERE a.alert_hk = ANY (p_alerts) AND a.load_end_date IS NULL),
     -- a contact is a mail address, told through EMAIL, or else a channel's name
@@ -973,7 +973,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT to_jsonb(t) || jsonb_build_object('resource_type', c.resource_type, 'resource_name', c.resource_name,
                                                      'tenant_id', capacity_ops.tenant_key(c.tenant_hk)) AS named
-            FROM capacity_planning.capacity_threshold_s t WHERE t.capacity_threshold_hk = c.capacity_threshold_hk AND t.load_end_date IS NULL) v),
+            FROM capacity_alerting.current_threshold(c.capacity_threshold_hk) t) v),
     queued AS MATERIALIZED (
         SELECT w.channel, w.contact, w.family, capacity_alerting.enqueue_notification(
                    w.key, p_kind, w.channel, w.contact, w.severity, w.subject, concat_ws(E'\n', w.body, 'key: ' || w.key), w.dedup_key, p_at) AS notification_hk
@@ -1068,9 +1068,16 @@ $$;
 COMMENT ON FUNCTION capacity_alerting.notify_of_end(bytea[], timestamptz) IS
     'Queues the resolution of the incidents that these alerts belong to, where all of an incident''s alerts are resolved, for each channel and contact that was told; how many.';
 
+-- Whoever asks of some thresholds looks each of them up: with nested loops off, a join would go through all of them.
+CREATE OR REPLACE FUNCTION capacity_alerting.current_threshold(p_threshold_hk bytea) RETURNS SETOF capacity_planning.capacity_threshold_s LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT t.* FROM capacity_planning.capacity_threshold_s t WHERE t.capacity_threshold_hk = p_threshold_hk AND t.load_end_date IS NULL OFFSET 0;
+END;
+COMMENT ON FUNCTION capacity_alerting.current_threshold(bytea) IS 'A threshold''s current version.';
+
 -- All that follows from one evaluation. p_is_rehearsal: every threshold is looked at, and gates are named but hold nothing.
 CREATE OR REPLACE FUNCTION capacity_alerting.follow_verdicts(p_tenant_hk bytea, p_at timestamptz, p_is_live boolean, p_is_rehearsal boolean)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET enable_mergejoin = off SET work_mem = '64MB' AS $$
 DECLARE
     v_started timestamptz := clock_timestamp();
     v_margin numeric := capacity_ops.setting('recovery_margin');
@@ -1119,7 +1126,7 @@ BEGIN
         LEFT JOIN own o ON o.tenant_hk = j.tenant_hk
         LEFT JOIN standing s ON s.capacity_threshold_hk = j.capacity_threshold_hk AND s.resource_utilization_hk = j.resource_utilization_hk
         CROSS JOIN LATERAL (SELECT coalesce(o.evaluated_at, v_full.evaluated_at) AS at) previous)
-    SELECT count(*) FILTER (WHERE v.exceeded), count(*) FILTER (WHERE v.exceeded IS NULL),
+    SELECT count(DISTINCT v.capacity_threshold_hk), count(*) FILTER (WHERE v.exceeded), count(*) FILTER (WHERE v.exceeded IS NULL),
            array_agg(ROW(v.capacity_threshold_hk, v.resource_utilization_hk, v.tenant_hk, v.condition, v.resource_type, v.resource_name, v.level, v.measure,
                          v.utilization, v.current_value, v.capacity, v.unit, v.measurement_timestamp, v.exceeded,
                          NOT v.exceeded AND CASE v.condition
@@ -1128,11 +1135,8 @@ BEGIN
                              ELSE true END,
                          v.condition = 'ABSENCE' OR (v.condition = 'LEVEL' AND v.threshold_operator IN ('>=', '>')))::capacity_alerting.pair)
                FILTER (WHERE v.is_due AND (v.exceeded OR v.is_standing) AND v.resource_utilization_hk IS NOT NULL)
-    INTO v_exceeded, v_unknown, v_pairs
+    INTO v_thresholds, v_exceeded, v_unknown, v_pairs
     FROM verdict v;
-    SELECT count(*) INTO v_thresholds FROM capacity_planning.capacity_threshold_s t
-    WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
-      AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active));
 
     -- What a clock that ran ahead began has begun now: else nothing would be escalated, suppressed or judged until then
     IF p_is_live THEN
@@ -1153,11 +1157,10 @@ BEGIN
     UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'WITHDRAWN'
     FROM capacity_alerting.episode_l l
     WHERE l.episode_hk = e.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
-      AND NOT EXISTS (
-          SELECT FROM capacity_planning.capacity_threshold_s t
-          WHERE t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE
-            AND (t.resource_type = e.resource_type OR t.resource_type = 'ALL')
-            AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active)));
+      AND (SELECT true FROM capacity_planning.capacity_threshold_s t  -- looked up for each open episode: a join would go through all thresholds and tenants
+           WHERE t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE
+             AND (t.resource_type = e.resource_type OR t.resource_type = 'ALL')
+             AND (t.tenant_hk IS NULL OR EXISTS (SELECT FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk AND w.is_active))) IS NULL;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_ended := v_ended + v_count;
 
@@ -1177,10 +1180,10 @@ BEGIN
                    CASE WHEN p.condition = 'RUNWAY' THEN p.level
                         WHEN p.condition = 'LEVEL' AND p.is_upward THEN CASE WHEN t.threshold_type = 'WARNING' THEN coalesce(c.critical, 100) ELSE 100 END END AS next_level
             FROM unnest(v_pairs) p
-            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+            CROSS JOIN LATERAL capacity_alerting.current_threshold(p.capacity_threshold_hk) t
             JOIN capacity_planning.capacity_threshold_h th ON th.capacity_threshold_hk = p.capacity_threshold_hk
             JOIN capacity_planning.resource_utilization_h rh ON rh.resource_utilization_hk = p.resource_utilization_hk
-            LEFT JOIN LATERAL (SELECT o.critical FROM capacity_ops.levels(p.tenant_hk, p.resource_type) o WHERE t.threshold_type = 'WARNING') c ON true
+            LEFT JOIN LATERAL capacity_ops.levels(p.tenant_hk, CASE WHEN t.threshold_type = 'WARNING' THEN p.resource_type END) c ON true  -- NULL: looks nowhere
             -- a name with a | in it says where the threshold's key ends, or two pairs could have one key
             CROSS JOIN LATERAL (SELECT concat_ws('|', th.capacity_threshold_bk, rh.resource_utilization_bk, to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 CASE WHEN th.capacity_threshold_bk ~ '([|].*){4}' THEN length(th.capacity_threshold_bk) END) AS bk) k
@@ -1219,11 +1222,12 @@ BEGIN
                         WHEN t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type) THEN 'MAINTENANCE'
                         WHEN t.business_hours_only AND NOT capacity_alerting.is_in_business_hours(p.tenant_hk, p_at) THEN 'OUTSIDE_BUSINESS_HOURS'
                         WHEN t.suppression_enabled AND p_at >= last.raised_at
-                             AND p_at < last.raised_at + make_interval(mins => coalesce(t.suppression_duration_minutes, 0)) THEN 'SUPPRESSED' END AS gate
+                             AND p_at < last.raised_at + make_interval(mins => coalesce(t.suppression_duration_minutes, 0)) THEN 'SUPPRESSED' END AS gate,
+                   t AS threshold
             FROM unnest(v_pairs) p
             JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
             JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
-            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+            CROSS JOIN LATERAL capacity_alerting.current_threshold(p.capacity_threshold_hk) t
             LEFT JOIN last ON last.capacity_threshold_hk = p.capacity_threshold_hk AND last.resource_utilization_hk = p.resource_utilization_hk
             WHERE NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
         held AS (
@@ -1235,8 +1239,7 @@ BEGIN
                    c.condition = 'ABSENCE' OR coalesce(c.utilization >= c.next_level, false) AS is_true
             FROM candidate c
             JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
-            JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = c.capacity_threshold_hk AND t.load_end_date IS NULL
-            CROSS JOIN LATERAL (SELECT to_jsonb(t) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
+            CROSS JOIN LATERAL (SELECT to_jsonb(c.threshold) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
                 c.utilization, c.current_value, c.capacity, c.unit, c.measured_at) AS facts) v
             WHERE c.gate IS NULL OR p_is_rehearsal),
         hub AS (
@@ -1253,7 +1256,8 @@ BEGIN
                    coalesce(d.alert_severity, CASE WHEN d.threshold_type = 'CRITICAL' THEN 'CRITICAL' ELSE 'WARNING' END), d.condition, d.level, d.next_level,
                    d.horizon_until, d.measure, d.utilization,
                    capacity_ops.render_template(coalesce(nullif(d.alert_message_template, ''), capacity_alerting.default_template(d.condition)),
-                       d.facts || (SELECT jsonb_object_agg(u.key, coalesce(capacity_alerting.render_link(u.value, d.facts), '')) FROM jsonb_each_text(v_links) u)),
+                       d.facts || (SELECT coalesce(jsonb_object_agg(u.key, coalesce(capacity_alerting.render_link(u.value, d.facts), '')), '{}')
+                                   FROM jsonb_each_text(v_links) u WHERE d.alert_message_template LIKE '%{' || u.key || '}%')),
                    CASE WHEN d.is_true THEN 'TRUE' ELSE 'OPEN' END, CASE WHEN d.is_true THEN 'auto' END, CASE WHEN d.is_true THEN p_at END,
                    CASE WHEN d.condition = 'ABSENCE' THEN 'the absence is the fact itself'
                         WHEN d.is_true THEN format('%s%% of the capacity was reached already', trim_scale(d.next_level)) END,
@@ -1299,7 +1303,7 @@ BEGIN
         FROM unnest(v_pairs) p
         JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
         JOIN capacity_alerting.alert_s a ON a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.acknowledged_at IS NULL
-        JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
+        CROSS JOIN LATERAL capacity_alerting.current_threshold(p.capacity_threshold_hk) t
         LEFT JOIN unnest(v_raised) r (alert_hk) ON r.alert_hk = a.alert_hk
         WHERE p.exceeded AND r.alert_hk IS NULL
           AND NOT EXISTS (
@@ -1562,7 +1566,7 @@ COMMENT ON VIEW capacity_alerting.threshold_problem IS 'What keeps active thresh
 CREATE OR REPLACE FUNCTION capacity_alerting.rehearse(p_tenant_hk bytea DEFAULT NULL)
 RETURNS TABLE (capacity_threshold_hk bytea, tenant_hk bytea, tenant_id text, threshold_name varchar, resource_type varchar, resource_name varchar,
                condition text, fired boolean, reason text, message text, subject text, body text, channels text[])
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET enable_mergejoin = off SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;

@@ -434,7 +434,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS forecast_archive_key ON capacity_ops.forecast_
 -- Keys, versions, clocks
 ---------------------------------------------------------------------------------------------------------------------
 CREATE OR REPLACE FUNCTION capacity_ops.hash_key(p_business_key text) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE STRICT PARALLEL SAFE  -- no more than convert_to is: else it would not be spelt out where it is called
 BEGIN ATOMIC
     SELECT sha256(convert_to(p_business_key, 'UTF8'));
 END;
@@ -900,7 +900,7 @@ COMMENT ON FUNCTION capacity_ops.one_line(text) IS 'A name that others gave, as 
 CREATE OR REPLACE FUNCTION capacity_ops.message_values(
     p_condition text, p_resource_type text, p_resource_name text, p_tenant_hk bytea, p_level numeric, p_measure numeric, p_utilization numeric,
     p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT jsonb_build_object('resource_type', p_resource_type, 'resource_name', capacity_ops.one_line(p_resource_name), 'tenant_id', capacity_ops.tenant_key(p_tenant_hk),
         'threshold_percentage', trim_scale(p_level), 'current_usage', round(p_utilization, 1), 'current_value', p_current_value,
@@ -1037,16 +1037,19 @@ BEGIN ATOMIC
                        ELSE 'No growth towards capacity is recorded, the level itself is past' END)
                ELSE 'None.' END,
            j.tenant_hk, j.resource_name, j.current_value, j.capacity, j.unit, j.measurement_timestamp,
-           CASE WHEN j.exceeded THEN capacity_ops.render_template(t.alert_message_template,
-               to_jsonb(t) || capacity_ops.message_values(j.condition, j.resource_type, j.resource_name, j.tenant_hk, j.level, j.measure, j.utilization,
-                                                          j.current_value, j.capacity, j.unit, j.measurement_timestamp)) END,
-           j.obstacle
+           m.message, j.obstacle
     FROM capacity_ops.judged(p_tenant_hk, p_as_of) j
     JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
     LEFT JOIN LATERAL (
         SELECT s.time_to_capacity_days FROM capacity_planning.capacity_forecast_s s
         WHERE s.load_end_date IS NULL AND s.capacity_forecast_hk = CASE WHEN j.exceeded AND j.condition = 'LEVEL'
             THEN capacity_ops.hash_key(capacity_ops.resource_key(j.resource_type, j.resource_name, j.tenant_hk) || '|SQL') END) f ON true
+    LEFT JOIN LATERAL (  -- looked up again, so that the join above does not carry every threshold's every column
+        SELECT capacity_ops.render_template(s.alert_message_template, to_jsonb(s) || capacity_ops.message_values(
+                   j.condition, j.resource_type, j.resource_name, j.tenant_hk, j.level, j.measure, j.utilization,
+                   j.current_value, j.capacity, j.unit, j.measurement_timestamp)) AS message
+        FROM capacity_planning.capacity_threshold_s s
+        WHERE s.capacity_threshold_hk = CASE WHEN j.exceeded THEN j.capacity_threshold_hk END AND s.load_end_date IS NULL OFFSET 0) m ON true
     ORDER BY j.exceeded DESC NULLS LAST, j.utilization DESC NULLS LAST, j.tenant_hk NULLS FIRST,
              j.resource_type, j.resource_name, j.level DESC, t.threshold_name;
 END;
@@ -1058,7 +1061,7 @@ RETURNS TABLE (threshold_name varchar, resource_type varchar, current_utilizatio
                threshold_exceeded boolean, alert_severity varchar, recommended_action text,
                tenant_hk bytea, resource_name varchar, current_usage numeric, capacity numeric, unit varchar,
                measurement_timestamp timestamptz, alert_message text, verdict_reason text)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET enable_mergejoin = off SET work_mem = '64MB' AS $$
 DECLARE
     v_at timestamptz := coalesce(p_as_of, clock_timestamp());
 BEGIN
