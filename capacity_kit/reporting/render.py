@@ -17,14 +17,14 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from capacity_kit import resources, units
-from capacity_kit.reporting import changes
+from capacity_kit.reporting import changes, site
 from capacity_kit.reporting.result import MIME, Result, cards
 
 # fmt: off
 _TAGS: Final = frozenset([
-    "a", "abbr", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "div", "dl", "dt",
+    "a", "abbr", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "details", "div", "dl", "dt",
     "em", "figcaption", "figure", "h2", "h3", "h4", "hr", "li", "ol", "p", "pre", "section",
-    "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr",
+    "small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr",
     "ul",
 ])
 _ATTRIBUTES: Final = frozenset([
@@ -68,6 +68,11 @@ class Page:
             if self.result.as_of
             else units.DASH
         )
+
+    @property
+    def tenant_page(self) -> str:
+        """Where the tenant's reports are listed, from the site's top."""
+        return site.tenant_page(self.result.tenant)
 
     @property
     def compared_with(self) -> str:

@@ -51,6 +51,9 @@ _LEFT: Final = ' style="text-align:left"'
 _LONG: Final = 36
 """Characters from which on a cell keeps some width on a narrow screen."""
 
+_FEW: Final = 2
+"""Rows that are not worth folding."""
+
 _WIDE: Final = 14
 """Characters from which on a verdict has a line of its own there."""
 
@@ -80,6 +83,7 @@ def table(
     figures: Sequence[str] = (),
     verdicts: Sequence[str] = (),
     top: int = 50,
+    first: int = 6,
     empty: str = "Nothing to show.",
 ) -> None:
     """A table with a caption, its figures aligned, its verdicts said in a word and a colour.
@@ -98,6 +102,8 @@ def table(
         Columns to mark by what they say.
     top : int
         Rows shown; the count of the rest is stated under the table.
+    first : int
+        Rows that a report shows at once on a screen; the others unfold, and are printed.
     empty : str
         What to say when there is no row.
     """
@@ -111,17 +117,31 @@ def table(
     side = {name: ' class="figure"' if name in figures else _LEFT for name in columns}
     head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
     rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
-    body = "".join(
+    lines = [
         "<tr>" + "".join(_td(t, columns[n], n in figures, n in verdicts) for n, t in row.items()) + "</tr>"
         for row in rows
-    )
-    note = f'<p class="more">{more}</p>' if more else ""
+    ]
+    at_once = first if len(lines) > first + _FEW else len(lines)
+    body = f"<tbody>{''.join(lines[:at_once])}</tbody>"
+    if at_once < len(lines):
+        body += f'<tbody class="rest">{"".join(lines[at_once:])}</tbody>'
     html = (
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>{body}</table></div>"
     )
+    if at_once < len(lines):
+        html = f'<div class="folded">{html}{_unfold(f"{len(lines) - at_once} more rows", "Fewer rows")}</div>'
+    html += f'<p class="more">{more}</p>' if more else ""
     plain = "\n".join(" | ".join(row.values()) for row in rows)
     _display(f"{caption}\n{' | '.join(columns.values())}\n{plain}\n{more}".rstrip(), html)
+
+
+def _unfold(closed: str, opened: str) -> str:
+    """What is pressed to see, or to hide again, what is marked as the rest beside it."""
+    return (
+        f'<details><summary><span class="closed">{escape(closed)}</span>'
+        f'<span class="opened">{escape(opened)}</span></summary></details>'
+    )
 
 
 def _cell(value: Any) -> str:
@@ -144,7 +164,7 @@ def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
     return f"<td{label}{kind}>{escape(text)}</td>"
 
 
-def figure(plot: Plot, caption: str = "") -> None:
+def figure(plot: Plot, caption: str = "", *, folded: str = "") -> None:
     """A figure with its alt text, sharp on any screen.
 
     Parameters
@@ -153,11 +173,13 @@ def figure(plot: Plot, caption: str = "") -> None:
         From `capacity_kit.plots`.
     caption : str
         A sentence under it.
+    folded : str
+        What a report shows in its place on a screen until it is unfolded; empty: it is not folded.
     """
     drawn = plot.ax.figure
     assert isinstance(drawn, Figure)
     data, width, height = png(drawn)
-    metadata = {"alt": plot.alt, "caption": caption, "width": width, "height": height}
+    metadata = {"alt": plot.alt, "caption": caption, "width": width, "height": height, "folded": folded}
     display(  # type: ignore[no-untyped-call]
         {"image/png": data, "text/plain": f"[figure] {plot.alt}"}, raw=True, metadata={"image/png": metadata}
     )

@@ -13,6 +13,10 @@ EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
+CRUMBS = ("../../../index.html", "../../../_tenant/", "../latest/index.html")
+"""Where a page leads: within its own site."""
+
+
 def shown(*outputs: dict, source: str = "secret_code()") -> object:
     return new_code_cell(
         source, execution_count=1, outputs=[new_output("display_data", **output) for output in outputs]
@@ -24,7 +28,7 @@ def assert_harmless(html: str) -> None:
         assert element.name not in ("script", "iframe", "object", "embed", "form", "base")
         assert not [name for name in element.attrs if name.startswith("on")]
         for name in ("src", "href", "srcset", "action"):
-            assert element.get(name, "#").startswith(("#", "data:")), element
+            assert element.get(name, "#").startswith(("#", "data:", *CRUMBS)), element
 
 
 def page(*cells: object, **facts: object) -> str:
@@ -112,7 +116,7 @@ def test_a_figure_keeps_its_alt_text_and_its_caption_escaped():
     assert image["alt"] == EVIL + '" x="'
     assert (image["width"], image["height"]) == ("840", "360")
     assert "[figure]" not in html
-    (said,) = BeautifulSoup(html, "html.parser").find_all("details")
+    (said,) = BeautifulSoup(html, "html.parser").select("details.said")
     assert said.text == "In words" + EVIL + '" x="', "where the figure is too small to be read"
 
 
@@ -121,7 +125,7 @@ def test_one_h1_and_a_table_of_contents_that_resolves():
         *(new_markdown_cell(f"## {name}\n\nText.") for name in ("History", "Runway", "Runway", "Läufe & <b>"))
     )
     assert html.count("<h1") == 1
-    links = [a["href"][1:] for a in BeautifulSoup(html, "html.parser").find_all("a")]
+    links = [a["href"][1:] for a in BeautifulSoup(html, "html.parser").select("a[href^='#']")]
     assert len(set(links)) == 5, "four headings and the skip link"
     for link in links:
         assert html.count(f'id="{link}"') == 1
@@ -154,3 +158,36 @@ def test_warnings_stay_out_and_printed_text_is_text():
     html = page(cell)
     assert "DeprecationWarning" not in html
     assert_harmless(html)
+
+
+def test_what_changed_stands_before_what_the_notebook_shows():
+    html = page(tenant="ALL", compared_with="2026-10-01T00:00:00+00:00", changes=(f"Newly at risk: {EVIL}.",))
+    assert_harmless(html)
+    section = BeautifulSoup(html, "html.parser").select_one("section.changes")
+    assert section.h2.text == "What changed since the report of 2026-10-01 00:00 UTC"
+    assert [li.text for li in section.select("li")] == [f"Newly at risk: {EVIL}."]
+    assert html.index("<h1") < html.index("What changed") < html.index('id="content"')
+    first = BeautifulSoup(page(tenant="ALL"), "html.parser").select_one("section.changes")
+    assert (first.h2.text, len(first.select("li"))) == ("What changed", 1)
+    assert "first report" in first.li.text
+
+
+def test_a_page_leads_back_to_the_site_and_to_its_tenant():
+    crumbs = BeautifulSoup(page(tenant="SYSTEM", tenant_label=EVIL), "html.parser").select("nav.crumbs a")
+    assert [a["href"] for a in crumbs] == [
+        "../../../index.html",
+        "../../../_tenant/_system/index.html",
+        "../latest/index.html",
+    ]
+    assert crumbs[1].text == f"{EVIL}: every report"
+
+
+def test_a_figure_of_no_concern_is_folded_and_said_in_a_line():
+    for folded in ("", f"{EVIL}: 300 days"):
+        about = {"image/png": {"alt": "A line.", "folded": folded}}
+        html = page(shown({"data": {"image/png": DOT}, "metadata": about}))
+        assert_harmless(html)
+        found = BeautifulSoup(html, "html.parser").select(".folded > details + figure.rest")
+        assert len(found) == bool(folded)
+        if folded:
+            assert found[0].find_previous_sibling("details").text == folded
