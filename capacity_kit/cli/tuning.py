@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -30,9 +31,7 @@ def tune(
         float, typer.Option(min=0, metavar="HOURS", help="Cost of a level reached without an alert in time.")
     ] = 8.0,
     false: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Cost of a false alert.")] = 0.5,
-    night: Annotated[
-        float, typer.Option(min=0, metavar="HOURS", help="Cost of a page at night, on top.")
-    ] = 2.0,
+    night: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Cost of a night page, on top.")] = 2.0,
     together: Annotated[
         bool,
         typer.Option("--together", help="One proposal for all levels instead of one for each threshold."),
@@ -95,19 +94,20 @@ def _propose(
                 costs=said,
                 together=together,
             ).proposals
+        night = tuning.nights(study)
         changing = found[[bool(changes) for changes in found["changes"]]]
         name = None
         if apply and len(changing):
             name = tunings.apply(opened, tuning.as_changes(changing, said), by)
     if as_json:
-        console.as_json({"costs": said.explained(), "tuning": name, "thresholds": _plain(found)})
+        console.as_json({"costs": asdict(said), "tuning": name, "thresholds": _plain(found)})
         return
     if found.empty:
         raise CapacityError(
             "There is nothing to tune: no active threshold watches a resource with a history and a capacity",
             "See: capacity status",
         )
-    console.out.print(said.explained())
+    console.out.print(f"{said.explained()} {night}")
     if together:
         console.out.print(f"All levels together: {found['reason'].iloc[0]}")
     if len(changing):

@@ -464,24 +464,82 @@ def savings(row: Any) -> str:
 
 def listed(proposals: pd.DataFrame) -> pd.DataFrame:
     """Proposals as a table to be read, the guide's rule beside them: those that change or cost anything."""
-    columns = ("Tenant", "Threshold", "Guide", "Cost", "Proposal", "Would have saved")
+    columns = ("Tenant", "Threshold", "Guide", "Proposal", "Cost", "Saved", "Interval")
     rows = [
         (
             units.plain(row["tenant"]),
             units.plain(row["threshold_name"]),
             "not decided" if units.missing(row["recommendation"]) else row["recommendation"],
-            f"{units.number(row['cost_present'])} h in {row['judged_days']:,.0f} days"
-            if row["judged_days"]
-            else units.DASH,
             told(row["changes"]) if row["changes"] else row["reason"],
-            f"{units.number(row['saved'])} h ({units.number(row['low'])} to {units.number(row['high'])})"
-            if row["events"]
-            else units.DASH,
+            f"{row['cost_present']:,.1f} h" if row["judged_days"] else units.DASH,
+            f"{row['saved']:,.1f} h" if row["events"] else units.DASH,
+            f"{row['low']:,.1f} to {row['high']:,.1f} h" if row["events"] else units.DASH,
         )
         for row in proposals.to_dict("records")
         if row["changes"] or row["cost_present"] or not units.missing(row["recommendation"])
     ]
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def judged(proposals: pd.DataFrame) -> str:
+    """On what proposals were judged, in a sentence; empty: nothing was."""
+    days = proposals.loc[proposals["judged_days"] > 0, "judged_days"] if len(proposals) else proposals
+    if not len(days):
+        return ""
+    least, most = (f"{end:,.0f}" for end in (days.min(), days.max()))
+    spread = least if least == most else f"{least} to {most}"
+    kept = len(proposals) - len(days)
+    short = f"; {units.quantity(kept, 'thresholds')} had too little history" if kept else ""
+    return (
+        f"Judged on {spread} days{short}. Of what would have been saved the interval is given that holds it with"
+        f" {100 * proposals['confidence'].iloc[0]:.0f} %."
+    )
+
+
+def asked(scores: pd.DataFrame) -> pd.DataFrame:
+    """What each threshold's alerts would have given people, and asked of them: those with alerts, most pages first."""
+    columns = ("Tenant", "Threshold", "Episodes", "Alerts", "Undecidable", "Lead time", "In working hours", "Pages",
+               "Pages a week", "Night pages")  # fmt: skip
+    fired = scores[scores["alerts"] > 0].sort_values("pages", ascending=False, kind="stable")
+    rows = [
+        (
+            units.plain(row["tenant"]),
+            units.plain(row["threshold_name"]),
+            *(units.number(row[count]) for count in ("episodes", "alerts", "censored")),
+            _lead(row["lead_hours"]),
+            _lead(row["lead_working_hours"]),
+            units.number(row["pages"]),
+            units.number(row["pages_a_week"], 2),
+            units.number(row["night_pages"]),
+        )
+        for row in fired.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _lead(lead: float) -> str:
+    return units.DASH if units.missing(lead) else f"{units.number(lead)} h"
+
+
+def nights(study: Study) -> str:
+    """What a night page is, in words: by the calendars of those whose thresholds are looked at."""
+    calendars = study.read("tune_calendars")
+    said = {
+        None if units.missing(row.tenant_key) else row.tenant_key: (
+            units.plain(row.tenant),
+            f"{row.night_from:%H:%M} to {row.night_to:%H:%M} in {units.plain(row.time_zone)}",
+        )
+        for row in calendars.itertuples()
+    }
+    usual = Calendar()
+    _, everyones = said.pop(None, ("", f"{usual.night_from:%H:%M} to {usual.night_to:%H:%M} in {usual.zone}"))
+    if study.scope != vault.ALL:
+        _, everyones = said.get(study.scope, ("", everyones))
+        said = {}
+    others = [f"{tenant}: {hours}" for tenant, hours in said.values() if hours != everyones]
+    more = [f"{len(others) - 3} more tenants have nights of their own"] if len(others) > 3 else []
+    shown = "; ".join([everyones, *others[:3], *more])
+    return f"A night page is a message of alerts or of escalations from {shown}. A storm is one page."
 
 
 def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int, int | None]]:
@@ -512,27 +570,28 @@ def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int,
 def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame, str]:
     """What became of the alerts that evaluation recorded, as a table to be read, and summed up in a sentence.
 
-    Where a rate is missing its reason stands in its place.
+    Where a rate is missing, the cases that it has stand in its place, and how many it needs.
     """
     found = alerts.record(
         study.vault, study.tenant, resource_type=resource_type, as_of=study.as_of.to_pydatetime()
     )
 
-    def rate(percent: Any, lacking: Any) -> str:
-        return f"{units.DASH} {lacking}" if units.missing(percent) else units.percent(percent)
+    def rate(percent: Any, cases: int, least: int) -> str:
+        return f"{cases} of {least} cases" if units.missing(percent) else units.percent(percent)
 
     rows = [
         (
             units.plain(row["tenant_name"]),
             units.plain(row["threshold_name"]),
-            units.number(row["alerts"]),
             f"{row['true_alerts']}, {row['false_alerts']}, {row['open_alerts']}",
             units.number(row["censored_alerts"]),
             units.number(row["by_operators"]),
-            rate(row["false_positive_rate"], row["false_positives_lacking"]),
-            rate(row["true_positive_rate"], row["recall_lacking"]),
+            rate(row["false_positive_rate"], row["true_alerts"] + row["false_alerts"], row["minimum"]),
+            "announces no level"
+            if row["threshold_type"] == "ABSENCE"
+            else rate(row["true_positive_rate"], row["reaches"], row["minimum"]),
             units.percent(row["threshold_effectiveness_score"]),
-            units.DASH if units.missing(row["lead_hours"]) else f"{units.number(row['lead_hours'])} h",
+            _lead(row["lead_hours"]),
         )
         for row in found.to_dict("records")
     ]
@@ -556,7 +615,7 @@ def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame
 
 
 _RECORD: Final = (
-    "Tenant", "Threshold", "Alerts", "True, false, open", "Undecidable", "By operators", "False positives", "Recall",
+    "Tenant", "Threshold", "True, false, open", "Undecidable", "By operators", "False positives", "Recall",
     "Effectiveness", "Lead time",
 )  # fmt: skip
 

@@ -164,7 +164,11 @@ def test_a_change_is_proposed_where_it_saves_and_said_first(store):
     table = tuning.listed(found.proposals)
     assert table["Proposal"].tolist()[0] == tuning.told(first["changes"])
     assert table["Guide"].tolist()[0] == "INCREASE_THRESHOLD"
-    assert table["Cost"].tolist()[0].endswith(f" h in {first['judged_days']:,.0f} days")
+    assert table["Saved"].tolist()[0] == f"{first['saved']:,.1f} h"
+    assert table["Interval"].tolist()[0] == f"{first['low']:,.1f} to {first['high']:,.1f} h"
+    said = tuning.judged(found.proposals)
+    assert said.startswith(f"Judged on {first['judged_days']:,.0f} days")
+    assert "with 90 %" in said
     together = replayed(store, costs=Costs(), together=True)
     assert len(set(together.proposals["saved"])) == 1
 
@@ -256,6 +260,28 @@ def test_what_was_held_back_or_cannot_be_decided_is_drawn_apart():
     assert "▼ 1 undecidable" in {text.get_text() for text in plot.ax.texts}
 
 
+def test_what_alerts_ask_of_people_is_said_with_what_a_night_is(store):
+    plant(store, [72, 76, 81, 77.5, 75, 73, 72] * 20, hours=12)
+    found = replayed(store)
+    table = tuning.asked(found.scores)
+    [row] = table.to_dict("records")
+    warning = one(found)
+    assert row["Episodes"] == row["Alerts"] == row["Pages"] == str(warning["alerts"]) == "20"
+    assert row["Night pages"] == str(warning["night_pages"]) == "10"  # at midnight, and at noon
+    assert row["Lead time"] == "–"
+    assert row["Pages a week"] == "2"
+    study = Study(as_of=AS_OF.isoformat(), dsn=store.dsn)
+    night = "A night page is a message of alerts or of escalations from"
+    assert tuning.nights(study) == f"{night} 22:00 to 06:00 in UTC. A storm is one page."
+    store.run("INSERT INTO auth.tenant_h VALUES ('\\xaa', 'orchard', now(), 'test')")
+    store.run("SELECT capacity_alerting.set_business_calendar('\\xaa', 'Europe/Berlin')")
+    assert f"{night} 22:00 to 06:00 in UTC; orchard: 22:00 to 06:00 in Europe/Berlin." in tuning.nights(study)
+    own = Study("orchard", AS_OF.isoformat(), store.dsn)
+    assert tuning.nights(own) == f"{night} 22:00 to 06:00 in Europe/Berlin. A storm is one page."
+    store.run("DELETE FROM capacity_alerting.business_calendar")
+    assert "22:00 to 06:00 in UTC." in tuning.nights(study)
+
+
 def test_the_record_of_alerts_is_shown_with_its_reasons(store):
     study = Study(as_of=AS_OF.isoformat(), dsn=store.dsn)
     table, said = tuning.recorded(study)
@@ -265,7 +291,7 @@ def test_the_record_of_alerts_is_shown_with_its_reasons(store):
         opened.evaluate_history(timedelta(days=4), timedelta(hours=6), as_of=AS_OF)
     table, said = tuning.recorded(Study(as_of=AS_OF.isoformat(), dsn=store.dsn), "STORAGE")
     assert table.iloc[0].tolist() == [
-        "System", "disk warning", "1", "0, 0, 1", "0", "0", "– 0 of 5 decided", "– 0 of 5 reaches", "–", "–",
+        "System", "disk warning", "0, 0, 1", "0", "0", "0 of 5 cases", "0 of 5 cases", "–", "–",
     ]  # fmt: skip
     assert said == (
         "Of 1 alert raised in the 365 days before 2026-10-30 00:00 UTC (0 true, 0 false, 1 open, 0 undecidable)"
