@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
 import pandas as pd
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
@@ -77,12 +78,50 @@ def table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, prose: bool 
     out.print(shown, soft_wrap=False)
 
 
+def paragraphs(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    """Print a table for a terminal, each line with a paragraph below it: its last cell, which has no column.
+
+    The first column gives way to a narrow terminal, down to 24 characters; the paragraphs wrap.
+    """
+    cells = [["" if units.missing(cell) else units.plain(cell, 2000) for cell in line[:-1]] for line in lines]
+    widths = [max(cell_len(text) for text in column) for column in zip(header, *cells, strict=True)]
+    widths[0] = min(widths[0], max(24, out.width - sum(2 + width for width in widths[1:])))
+    for line, shown in zip((None, *lines), (header, *cells), strict=True):
+        fitting = [units.plain(shown[0], widths[0]), *shown[1:]]
+        padded = (set_cell_size(text, width) for text, width in zip(fitting, widths, strict=True))
+        out.print(Text("  ".join(padded).rstrip(), style="" if line else "bold"))
+        if line:
+            out.print(Padding(Text(units.plain(line[-1], 4000)), (0, 0, 0, 4)), soft_wrap=False)
+
+
 def as_json(answer: Any) -> None:
     """Print an answer as JSON: frames as lists of records, times in ISO 8601, what is unknown as null."""
     if isinstance(answer, pd.DataFrame):
         answer = json.loads(answer.to_json(orient="records", date_format="iso", double_precision=15))
     # not by out.print, which lays text out: of ten thousand alerts that took twenty times as long as all the rest
     print(json.dumps(answer, default=_plain, indent=2, ensure_ascii=False), file=out.file)
+
+
+@contextmanager
+def json_list() -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Print a list as JSON piece by piece, so that a long one need not be in memory.
+
+    Yields
+    ------
+    callable
+        Prints some more of its elements. What ends early, or fails, leaves a list that is not closed.
+    """
+    begun = False
+
+    def more(elements: Sequence[Any]) -> None:
+        nonlocal begun
+        for element in elements:
+            text = json.dumps(element, default=_plain, indent=2, ensure_ascii=False)
+            print("," if begun else "[", text, sep="\n", file=out.file)
+            begun = True
+
+    yield more
+    print("]" if begun else "[]", file=out.file)
 
 
 def _plain(value: Any) -> Any:

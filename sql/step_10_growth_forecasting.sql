@@ -187,15 +187,21 @@ step AS MATERIALIZED (
                  week AS (PARTITION BY d.id ORDER BY d.k RANGE BETWEEN 7 FOLLOWING AND 7 FOLLOWING)) w
     WINDOW week AS (PARTITION BY w.id ORDER BY w.k RANGE BETWEEN 7 FOLLOWING AND 7 FOLLOWING)),
 
--- The present, and the origins of the backtest, evenly over the history that has 14 days before them and 7 after: at
--- most 14, at most 8 where windows are long (840 days of fits in all between), so that the work stays in bounds.
+-- The present, and the origins of the backtest: evenly over what has 14 days before it and 30 after (7 in a record too
+-- short for three of those), five to ten of them. They lie on dates whose number is divisible by a power of two, so that
+-- they stay where they are from day to day, and the engine's backtest has the same ones (origins in
+-- capacity_kit/analysis/work.py): what judges the methods against each other judges both of the same days.
 origin AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY p.id, p.o)::int AS nr, p.*
     FROM (SELECT h.id, 0 AS o, p_analysis_days AS days FROM (SELECT DISTINCT d.id FROM day d) h
           UNION ALL
           SELECT h.id, g.o, greatest(p_analysis_days, 14)
-          FROM (SELECT d.id, max(d.k) - 13 AS first FROM day d GROUP BY d.id) h
-          CROSS JOIN LATERAL generate_series(7, h.first, greatest(1, ceil((h.first - 6) / greatest(8.0, least(14, 840 / p_analysis_days)))::int)) AS g (o)) p),
+          FROM (SELECT d.id, max(d.k) - 13 AS first, CASE WHEN max(d.k) - 13 >= 32 THEN 30 ELSE 7 END AS last FROM day d GROUP BY d.id) h
+          JOIN resource r ON r.id = h.id
+          CROSS JOIN LATERAL (SELECT min(p.s) AS s FROM unnest('{1,2,4,8,16,32,64,128,256,512,1024,2048,4096,8192,16384}'::int[]) AS p (s)
+                              WHERE 10 * p.s > h.first - h.last) apart
+          CROSS JOIN LATERAL (SELECT floor(date_part('epoch', r.origin_at) / 86400)::int AS day) present
+          CROSS JOIN LATERAL generate_series(h.last + (present.day - h.last) % apart.s, h.first, apart.s) AS g (o)) p),
 point AS MATERIALIZED (
     SELECT w.*, CASE WHEN w.rn > 1 THEN w.dy END AS move, CASE WHEN w.rn > 1 THEN w.dl END AS moved
     FROM (SELECT o.nr, s.k, s.x + o.o AS x, s.y, s.gap, s.dy, s.dl, s.d7, s.dy_news,
@@ -874,7 +880,7 @@ COMMENT ON COLUMN capacity_planning.growth_pattern_s.outliers_detected IS
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.pattern_breaks_detected IS
     'Level shifts in the window: a day''s step that neither the trend (the median step, or the median ratio) nor the same weekday''s step a week earlier explains, above 6 robust standard deviations of such steps and 1 % of the level, and that the medians of up to 7 days before and after (at least 2 each), and the change over 7 days, confirm by at least two thirds.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.forecast_accuracy_30d IS
-    'forecast_accuracy_7d, _30d, _90d: greatest(0, 100 - WAPE) at that horizon over the backtest''s origins (evenly over the history with 14 days before and 7 after, each fitted on its own past only; at most 14, 840 / window days for windows over 60 days, but 8); NULL under 3 origins. cross_validation_score is 100 minus the mean of those WAPEs.';
+    'forecast_accuracy_7d, _30d, _90d: greatest(0, 100 - WAPE) at that horizon over the backtest''s origins (five to ten, evenly over the history with 14 days before and 30 after, or 7 where that leaves under three; each fitted on its own past only, and of the same days under either method); NULL under 3 origins. cross_validation_score is 100 minus the mean of those WAPEs.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.statistical_significance IS
     'The fitted change in standard errors: |change| / (s sqrt(12 / n)), s the robust spread of the residuals, n their number times (1 - r) / (1 + r) for the autocorrelation r of neighbouring days (0 to 0.95). Shown up to 1000.';
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.confidence_intervals IS

@@ -2,6 +2,8 @@
 --
 --   capacity_ops.engine_due               the resources that it has to look at, in the order of their keys
 --   capacity_ops.record_engine_forecasts  its results as patterns and forecasts under method ENGINE, beside method SQL
+--   capacity_ops.level_shifts             the level shifts that it found, with the evidence of the database
+--   capacity_ops.engine_decisions         whether it announced the critical levels that were reached
 --
 -- Apply with psql -f after step 11; safe to apply again. One transaction: it is deployed whole or not at all.
 BEGIN;
@@ -338,7 +340,44 @@ COMMENT ON FUNCTION capacity_ops.record_engine_forecasts(jsonb[], timestamptz) I
     'Records the engine''s results as of a time under method ENGINE: new versions of what changed, nothing where nothing did, nothing where a later forecast is there. skipped: another session was recording. Of method ENGINE: projected_usage_* are medians, model_parameters holds the quantiles of model_parameters.levels at each horizon and, for each level, the days (p10, p50, p90; from forecast_timestamp, rounded down, NULL beyond a year) and the probabilities by 7, 30, 90 and 365 days; time_to_*_days is p50. Of what fluctuates (CPU, CONNECTIONS, MEMORY, TRANSACTIONS, rates) projected_usage_* are of the day''s mean, and the days until a level are those of its maximum (runway_of; maximum, maximum_of_an_hour: its quantiles). reconciled: STORAGE, ROWS, USERS and CONNECTIONS of tenants and what is nobody''s (unattributed, at the system''s) add up to the system''s where both are measured in one unit, or why they do not. company: how many series of the type and of the tenant it learnt from. confidence_level: 100 - WAPE at 30 days over up to 6 origins of its own backtest.';
 
 COMMENT ON COLUMN capacity_planning.growth_pattern_s.external_events_impact IS
-    'Method ENGINE: what the database knew of the day of the newest level shift (shift_at: its end; evidence: rows of capacity_ops.regime_evidence, none where it knew nothing). NULL: no shift.';
+    'Method ENGINE: what the database knew of the days on which the level shifted. shifts: all that the window holds, oldest first (at: the end of the day; change, in the unit; evidence: rows of capacity_ops.regime_evidence, none where it knew nothing); shift_at, evidence: of the newest, from which the forecast goes on. NULL: no shift. To be read by capacity_ops.level_shifts.';
+
+---------------------------------------------------------------------------------------------------------------------
+-- What the engine recorded in documents, as rows
+---------------------------------------------------------------------------------------------------------------------
+CREATE OR REPLACE FUNCTION capacity_ops.level_shifts(p_as_of timestamptz DEFAULT NULL)
+RETURNS TABLE (tenant_hk bytea, resource_type varchar, resource_name varchar, unit varchar, shifted_at timestamptz, change numeric,
+               is_newest boolean, cause text, evidence text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+BEGIN ATOMIC
+    SELECT p.tenant_hk, p.resource_type, p.resource_name, p.unit, (s.j ->> 'at')::timestamptz, (s.j ->> 'change')::numeric,
+           s.j ->> 'at' IS NOT DISTINCT FROM p.impact ->> 'shift_at', s.j #>> '{evidence,0,kind}', e.says
+    FROM (SELECT DISTINCT ON (g.growth_pattern_hk) g.tenant_hk, g.resource_type, g.resource_name, g.unit, g.external_events_impact AS impact
+          FROM capacity_planning.growth_pattern_s g
+          WHERE g.method = 'ENGINE' AND (g.load_end_date IS NULL OR p_as_of IS NOT NULL) AND (p_as_of IS NULL OR g.analysis_timestamp <= p_as_of)
+          ORDER BY g.growth_pattern_hk, g.analysis_timestamp DESC, g.load_date DESC) p
+    CROSS JOIN LATERAL jsonb_array_elements(p.impact -> 'shifts') AS s (j)
+    CROSS JOIN LATERAL (SELECT string_agg(one.j ->> 'says', '; ' ORDER BY one.n) AS says
+                        FROM jsonb_array_elements(s.j -> 'evidence') WITH ORDINALITY AS one (j, n)) e;
+END;
+COMMENT ON FUNCTION capacity_ops.level_shifts(timestamptz) IS
+    'Every level shift that the engine found in the window of its newest analysis at p_as_of (NULL: the current one): the end of its day, by how much, and what the database knew of that day (cause: the kind of the first evidence; both NULL where it knew nothing). is_newest: the forecast goes on from there.';
+
+CREATE OR REPLACE FUNCTION capacity_ops.engine_decisions(p_as_of timestamptz DEFAULT NULL)
+RETURNS TABLE (tenant_hk bytea, resource_type varchar, resource_name varchar, horizon_days integer, probability numeric,
+               judged integer, reached integer, announced integer, false_announcements integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT f.tenant_hk, f.resource_type, f.resource_name, (f.said ->> 'days')::integer, (f.said ->> 'probability')::numeric,
+           (f.said ->> 'judged')::integer, (f.said ->> 'reached')::integer, (f.said ->> 'announced')::integer, (f.said ->> 'false')::integer
+    FROM (SELECT DISTINCT ON (s.capacity_forecast_hk) s.tenant_hk, s.resource_type, s.resource_name, s.model_parameters -> 'announced' AS said
+          FROM capacity_planning.capacity_forecast_s s
+          WHERE s.method = 'ENGINE' AND (s.load_end_date IS NULL OR p_as_of IS NOT NULL) AND (p_as_of IS NULL OR s.forecast_timestamp <= p_as_of)
+          ORDER BY s.capacity_forecast_hk, s.forecast_timestamp DESC, s.load_date DESC) f
+    WHERE (f.said ->> 'judged')::integer > 0;
+END;
+COMMENT ON FUNCTION capacity_ops.engine_decisions(timestamptz) IS
+    'The engine''s backtest of the decision, as recorded with its newest forecasts at p_as_of (NULL: the current ones). At each origin (judged) a resource was below today''s critical level: at how many of them was that level reached within horizon_days, how many of these were announced (by a probability of at least `probability`, with nothing known of what came), and how many announcements were false. Resources without a capacity, and without an origin that can be judged, have no row.';
 
 INSERT INTO capacity_ops.deployment (step, version, applied_at, applied_by)
 VALUES (12, '0.1.0', clock_timestamp(), session_user)

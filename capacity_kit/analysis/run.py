@@ -11,7 +11,7 @@ nothing else; run again for the same time, it leaves alone what is recorded for 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -84,6 +84,7 @@ def analyse(
     size: int = SIZE,
     over: Map = in_process,
     dry_run: bool = False,
+    tell: Callable[[float, str, float], None] | None = None,
 ) -> Iterator[Analysed]:
     """Forecast resources with the growth engine, and record the forecasts under method ENGINE.
 
@@ -107,6 +108,8 @@ def analyse(
         Where the work is done: :func:`capacity_kit.analysis.local.workers` and its like.
     dry_run : bool
         Record nothing, and look at everything, recorded or not.
+    tell : callable, optional
+        Hears of the first pass, which yields nothing: how many resources it has seen, what it does, of how many.
 
     Yields
     ------
@@ -136,10 +139,14 @@ def analyse(
         return
     scope |= {"as_of": moment, "days": days, "size": size}
     holidays = tuple(int(day) for day in store.read("engine_holidays")["day"])
+    tell = tell or _untold
+    tell(0, "hearing what series say of each other", total)
     known = Known(_companies(store, scope, over, holidays), holidays=holidays)
     if tenant == ALL:
         known = replace(
-            known, wholes=_wholes(store, known, scope, over), why="the system's is not measured in this unit"
+            known,
+            wholes=_wholes(store, known, scope, over, tell),
+            why="the system's is not measured in this unit",
         )
     started, done = time.monotonic(), 0
     for found in over(partial(work.analyse, chunk, known) for chunk in _chunks(store, scope)):
@@ -148,6 +155,10 @@ def analyse(
         done += len(records)
         left = (time.monotonic() - started) / done * max(total - done, 0)
         yield Analysed(moment, records, recorded, done, total, left)
+
+
+def _untold(_done: float, _doing: str, _of: float) -> None:
+    """Nobody listens."""
 
 
 def runway(record: Record, share: str, level: str = "capacity") -> int | None:
@@ -202,7 +213,11 @@ def _heard(store: Vault, keys: list[str], as_of: datetime, days: int, holidays: 
 
 
 def _wholes(
-    store: Vault, known: Known, scope: dict[str, Any], over: Map
+    store: Vault,
+    known: Known,
+    scope: dict[str, Any],
+    over: Map,
+    tell: Callable[[float, str, float], None] = _untold,
 ) -> dict[tuple[str, str], Whole | str]:
     """By how much the forecasts of the system and its tenants have to move to add up, by resource type and unit."""
     everything = scope | {"again": True}
@@ -234,21 +249,23 @@ def _wholes(
 
 def _explained(store: Vault, records: list[Record], moment: datetime) -> list[Record]:
     """The records, their level shifts explained by what the database knew of those days by ``moment``."""
-    at = {r["resource_utilization_hk"][2:]: r["model_parameters"].get("shift_at") for r in records}
-    shifted = {key: when for key, when in at.items() if when}
-    if not shifted:
+    asked = [(r["resource_utilization_hk"][2:], at) for r in records for at in work.shifted(r)]
+    if not asked:
         return records
     rows = store.read(
-        "engine_evidence", keys=",".join(shifted), times=",".join(shifted.values()), as_of=moment
+        "engine_evidence",
+        keys=",".join(key for key, _ in asked),
+        times=",".join(at for _, at in asked),
+        as_of=moment,
     )
-    evidence: dict[str, list[dict[str, str]]] = {key: [] for key in shifted}
+    evidence: dict[str, dict[str, list[dict[str, str]]]] = {key: {} for key, _ in asked}
     for row in rows.itertuples(index=False):
         found: Any = row
-        evidence[found.resource_utilization_hk].append(
+        evidence[found.resource_utilization_hk].setdefault(found.asked_at, []).append(
             {"kind": found.kind, "at": found.at.isoformat(), "says": found.says}
         )
     return [
-        work.explained(r, evidence[key]) if (key := r["resource_utilization_hk"][2:]) in shifted else r
+        work.explained(r, evidence[key]) if (key := r["resource_utilization_hk"][2:]) in evidence else r
         for r in records
     ]
 

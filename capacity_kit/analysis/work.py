@@ -46,6 +46,7 @@ SLICE: Final = 128  # series whose sample paths are in memory at once
 
 ORIGINS: Final = 6  # of the backtest, evenly over the record
 TESTED: Final = 90  # days ahead that are backtested
+ANNOUNCES: Final = 0.5  # probability from which a forecast has announced a level
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
 
 REAL: Final = 0.01  # of its level in a year that a trend must be worth
@@ -592,9 +593,23 @@ def _quantiles(said: Forecast, steps: Sequence[int]) -> Record:
 
 
 def _announced(own: Backtest) -> Record:
-    """Of the times that the critical level was reached within 90 days of an origin, how many had been announced."""
-    said = own.announcements()
-    return {"reached": said.reached, "announced": said.announced, "false": said.false}
+    """On the record's own past: whether the critical level was announced where it came, and only there.
+
+    An origin announces it by a probability of ANNOUNCES or more within TESTED days. Judged are the origins that lay
+    below the level and of whose days enough is known.
+    """
+    said = own.announcements(ANNOUNCES)
+    assert own.probability is not None
+    assert own.came is not None
+    judged = int((np.isfinite(own.probability) & np.isfinite(own.came)).sum())
+    return {
+        "days": TESTED,
+        "probability": ANNOUNCES,
+        "judged": judged,
+        "reached": said.reached,
+        "announced": said.announced,
+        "false": said.false,
+    }
 
 
 def _maxima(found: _Found) -> Record:
@@ -642,26 +657,44 @@ CAUSES: Final = {
 """What a shift is called by the evidence for it; with other evidence, or none, it has a date alone."""
 
 
-def explained(record: Record, evidence: Sequence[Mapping[str, str]]) -> Record:
-    """A record whose newest level shift is explained by what the database knows of that day, or said to be unexplained.
+def shifted(record: Record) -> dict[str, float | None]:
+    """The level shifts of a record, oldest first: the end of the day of each, and what it shifted by."""
+    parameters = record["model_parameters"]
+    found = {r["from"]: r["change"] for r in parameters.get("regimes", []) if r["kind"] == "level"}
+    newest = parameters.get("shift_at")
+    return dict(sorted(({newest: None} | found if newest else found).items()))
+
+
+def explained(record: Record, evidence: Mapping[str, Sequence[Mapping[str, str]]]) -> Record:
+    """A record whose level shifts are explained by what the database knows of those days, or said to be unexplained.
 
     Parameters
     ----------
     record : dict
         From :func:`analyse`, with a shift.
-    evidence : sequence of mapping
-        ``kind``, ``at`` and ``says``, as capacity_ops.regime_evidence found them; the first names the shift.
+    evidence : mapping of str to sequence of mapping
+        By the times that :func:`shifted` gives: ``kind``, ``at`` and ``says``, as capacity_ops.regime_evidence found
+        them; the first names the shift. The sentence is on the newest shift, the record on all of them.
     """
-    day = record["last_pattern_break_date"]
-    cause = CAUSES.get(evidence[0]["kind"]) if evidence else None
-    why = evidence[0]["says"] if evidence else "nothing that the database knows of explains it"
+    newest = record["model_parameters"]["shift_at"]
+    found: Record = {
+        "shifts": [
+            {"at": at, "change": change, "evidence": [dict(one) for one in evidence.get(at, ())]}
+            for at, change in shifted(record).items()
+        ]
+    }
+    if newest is None:
+        return record | {"external_events_impact": found}
+    day, known = record["last_pattern_break_date"], evidence.get(newest, ())
+    cause = CAUSES.get(known[0]["kind"]) if known else None
+    why = known[0]["says"] if known else "nothing that the database knows of explains it"
     told = f"{cause} {day} ({why})" if cause else f"{day} ({why})"
     said, since = record["pattern_description"], f"since {day}"
     if since in said:
         said = said.replace(since, f"since {told}", 1)
     else:
         said = f"{said[:-1]}; its level shifted {'with' if cause else 'on'} {told}."
-    found = {"shift_at": record["model_parameters"]["shift_at"], "evidence": [dict(one) for one in evidence]}
+    found = {"shift_at": newest, "evidence": [dict(one) for one in known]} | found
     return record | {"pattern_description": said, "external_events_impact": found}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -180,65 +180,87 @@ def _analyze_by_engine(
 
     done: run.Analysed | None = None
     told: list[Record] = []
-    new = same = 0
+    new = same = skipped = later = 0
     scope = (tenant, resource_type, days or run.DAYS)
     origins: list[datetime | None] = [*opened.origins(tenant, as_of, "ENGINE")] if history else []
-    try:
-        with where as over, console.progress("Analysing", None) as tell:
-            for months, origin in enumerate(origins[:-1]):
-                tell(months, f"{months} of {len(origins)} months", len(origins))
-                for _ in run.analyse(opened, *scope, origin, over=over):
-                    pass
-            last = origins[-1] if origins else as_of
-            for done in run.analyse(opened, *scope, last, over=over, dry_run=dry_run):
-                left = units.number(max(1.0, done.seconds_left), 1)
-                tell(done.done, f"{done.done:,} of {done.total:,} resources, {left} s left", done.total)
-                new, same = new + done.recorded.recorded, same + done.recorded.unchanged
-                told += done.records
-                if not as_json:
-                    told = heapq.nsmallest(SHOWN, told, key=run.urgency)
-    except KeyboardInterrupt:
-        if done:
-            console.err.print(
-                f"{done.done:,} of {done.total:,} resources are done; "
-                f"the same command with --as-of {done.as_of.isoformat()} goes on from there."
-            )
-        raise
+    with ExitStack() as listed:
+        more = listed.enter_context(console.json_list()) if as_json else None
+        try:
+            with where as over, console.progress("Analysing", None) as tell:
+                for months, origin in enumerate(origins[:-1]):
+                    tell(months, f"{months} of {len(origins)} months", len(origins))
+                    for _ in run.analyse(opened, *scope, origin, over=over):
+                        pass
+                last = origins[-1] if origins else as_of
+                for done in run.analyse(opened, *scope, last, over=over, dry_run=dry_run, tell=tell):
+                    left = _long(done.seconds_left)
+                    tell(done.done, f"{done.done:,} of {done.total:,} resources, {left} left", done.total)
+                    new, same = new + done.recorded.recorded, same + done.recorded.unchanged
+                    skipped, later = skipped + done.recorded.skipped, later + done.recorded.later
+                    if more:
+                        more(done.records)
+                    else:
+                        told = heapq.nsmallest(SHOWN, told + done.records, key=run.urgency)
+        except KeyboardInterrupt:
+            if done and not dry_run:
+                console.err.print(
+                    f"{done.done:,} of {done.total:,} resources are done; "
+                    f"the same command with --as-of {done.as_of.isoformat()} goes on from there."
+                )
+            raise
     if as_json:
-        console.as_json(told)
         return
     if done is None:
         raise CapacityError(
             "There is nothing to analyse", "Nothing was measured, or all is recorded for that time already."
         )
     known = opened.tenants().set_index("tenant_hk")["tenant_bk"]
-    console.table(
-        [
-            "tenant",
-            "resource",
-            "pattern",
-            "usage",
-            "a day",
-            "in 30 days",
-            "full in",
-            "at the earliest",
-            "why",
-        ],
+    _tell_of(told, {f"\\x{hk}": name for hk, name in known.items()}, run.runway)
+    more_of = f"; shown are the {len(told)} most urgent" if done.done > len(told) else ""
+    became = [f"{new:,} new forecasts", f"{same:,} as before"]
+    became += [f"{later:,} left alone since a later one is there"] if later else []
+    became += [f"{skipped:,} not recorded since another session was recording"] if skipped else []
+    what = "nothing recorded" if dry_run else ", ".join(became)
+    console.out.print(f"{done.done:,} resources as of {units.at(done.as_of)}: {what}{more_of}.")
+
+
+def _tell_of(
+    records: list[Any], tenants: Mapping[str, str], runway: Callable[[Any, str], int | None]
+) -> None:
+    """What the engine found: a row each on a pipe, and on a terminal its sentence below the row."""
+    rows = [
+        {
+            "tenant": tenants.get(record["tenant_hk"] or "", "SYSTEM"),
+            "resource": f"{record['resource_type']} {record['resource_name']}",
+            "pattern": record["pattern_type"],
+            "usage": units.quantity(record["current_usage"], record["unit"]),
+            "a day": units.percent(record.get("growth_rate_percentage")),
+            "in 30 days": units.quantity(record.get("projected_usage_30d"), record["unit"]),
+            "full in": units.days(runway(record, "p50")),
+            "at the earliest": units.days(runway(record, "p10")),
+            "why": record["pattern_description"],
+        }
+        for record in records
+    ]
+    if not console.out.is_terminal:
+        console.table([*rows[0]], [[*row.values()] for row in rows])
+        return
+    console.paragraphs(
+        ["resource", "full in", "at the earliest"],
         [
             (
-                "SYSTEM" if record["tenant_hk"] is None else known[record["tenant_hk"][2:]],
-                f"{record['resource_type']} {record['resource_name']}",
-                record["pattern_type"],
-                units.quantity(record["current_usage"], record["unit"]),
-                units.percent(record.get("growth_rate_percentage")),
-                units.quantity(record.get("projected_usage_30d"), record["unit"]),
-                units.days(run.runway(record, "p50")),
-                units.days(run.runway(record, "p10")),
-                record["pattern_description"],
+                f"{row['tenant']} {row['resource']}",
+                row["full in"],
+                row["at the earliest"],
+                f"{row['pattern']}, {row['usage']} now, {row['in 30 days']} in 30 days: {row['why']}",
             )
-            for record in told
+            for row in rows
         ],
     )
-    more = f"; shown are the {len(told)} most urgent" if done.done > len(told) else ""
-    what = "nothing recorded" if dry_run else f"{new:,} new forecasts, {same:,} as before"
-    console.out.print(f"{done.done:,} resources as of {done.as_of.isoformat()}: {what}{more}.")
+
+
+def _long(seconds: float) -> str:
+    """How long it will take, about."""
+    if seconds < 90:
+        return f"{units.number(max(1.0, seconds), 1)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -1,10 +1,13 @@
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from capacity_kit import cli, errors
 
@@ -26,12 +29,31 @@ def run(capsys):
 def test_the_engine_analyses_and_tells_the_most_urgent_first(own, run):
     code, out, _ = run(own, "--engine", "local")
     assert code == errors.OK
-    assert "40 resources as of 2026-11-01T00:00:00+00:00: 40 new forecasts, 0 as before." in out
+    assert "40 resources as of 2026-11-01 00:00 UTC: 40 new forecasts, 0 as before." in out
     assert own.rows(COUNT, "ENGINE") == [(40,)]
     assert own.rows(COUNT, "SQL") == [(0,)]
     code, _, err = run(own, "--engine", "local")
     assert code == errors.ERROR
     assert "recorded for that time already" in err
+
+
+def test_a_narrow_terminal_cuts_no_sentence(many, run, monkeypatch):
+    shown = Console(force_terminal=True, width=80, file=io.StringIO(), highlight=False, soft_wrap=True)
+    monkeypatch.setattr("capacity_kit.console.out", shown)
+    code, _, _ = run(many, "--engine", "local", "--dry-run", "--type", "STORAGE")
+    assert code == errors.OK
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.file.getvalue().splitlines()]
+    assert lines[0].split("  ")[0] == "resource"
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line or "+00:00" in line for line in lines)
+    # Below the row of each resource, indented, the whole of its sentence.
+    first = lines.index(next(line for line in lines if line.startswith("t")))
+    said = " ".join(line.strip() for line in lines[first + 1 : first + 5])
+    assert "days backtested" not in lines[first]
+    assert re.search(
+        r"in 30 days: .* a day.*80 % band in 30 days .* origins backtested, error at 30 days", said
+    )
+    assert sum(line.startswith("t") for line in lines) == 40
 
 
 def test_workers_and_clusters_find_what_one_process_finds(many, run, dask_cluster):

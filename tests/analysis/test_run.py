@@ -283,18 +283,21 @@ FELL = """
     FROM auth.tenant_h t WHERE t.tenant_hk = s.tenant_hk AND t.tenant_bk = %s AND s.load_end_date IS NULL"""
 
 
+SECOND = """
+    WITH keyed AS (
+        SELECT t.tenant_hk, k.key, capacity_ops.hash_key(k.key) AS hk FROM auth.tenant_h t
+        CROSS JOIN LATERAL capacity_ops.resource_key('STORAGE', 'index', t.tenant_hk) k (key)
+        WHERE t.tenant_bk = 't3'),
+    hub AS (INSERT INTO capacity_planning.resource_utilization_h SELECT hk, key, now(), 'test' FROM keyed)
+    INSERT INTO capacity_planning.resource_utilization_s
+    SELECT r.* FROM capacity_planning.resource_utilization_s s JOIN keyed k USING (tenant_hk)
+    CROSS JOIN LATERAL jsonb_populate_record(
+        s, jsonb_build_object('resource_name', 'index', 'resource_utilization_hk', k.hk)) r"""
+
+
 def test_a_shift_is_explained_by_what_the_database_knows_or_said_to_be_unexplained(own):
     at = AS_OF - timedelta(days=30)
-    own.run("""
-        WITH keyed AS (
-            SELECT t.tenant_hk, k.key, capacity_ops.hash_key(k.key) AS hk FROM auth.tenant_h t
-            CROSS JOIN LATERAL capacity_ops.resource_key('STORAGE', 'index', t.tenant_hk) k (key)
-            WHERE t.tenant_bk = 't3'),
-        hub AS (INSERT INTO capacity_planning.resource_utilization_h SELECT hk, key, now(), 'test' FROM keyed)
-        INSERT INTO capacity_planning.resource_utilization_s
-        SELECT r.* FROM capacity_planning.resource_utilization_s s JOIN keyed k USING (tenant_hk)
-        CROSS JOIN LATERAL jsonb_populate_record(
-            s, jsonb_build_object('resource_name', 'index', 'resource_utilization_hk', k.hk)) r""")
+    own.run(SECOND)
     for tenant in ("t3", "t5"):
         own.run(FELL, at - timedelta(hours=12), AS_OF - timedelta(days=120), tenant)
     shown = {r["resource_utilization_hk"]: r for d in analyse(own, dry_run=True)[0] for r in d.records}
@@ -315,9 +318,64 @@ def test_a_shift_is_explained_by_what_the_database_knows_or_said_to_be_unexplain
                 in said
             )
             assert [e["kind"] for e in impact["evidence"]] == ["CLEANUP"]
+            assert impact["shifts"][-1]["evidence"] == impact["evidence"]
         else:
             assert f"since {day} (nothing that the database knows of explains it)" in said
             assert impact["evidence"] == []
+
+
+def test_every_shift_of_the_window_is_recorded_with_its_evidence(own):
+    """Storage that was cleaned up once with another resource of the tenant, and that rose alone later."""
+    fell, rose = AS_OF - timedelta(days=80), AS_OF - timedelta(days=30)
+    values = """
+        UPDATE capacity_planning.resource_utilization_s s
+        SET current_value = round(CASE WHEN s.measurement_timestamp < %(fell)s THEN 100e9
+                                       WHEN s.measurement_timestamp < %(rose)s OR s.resource_name = 'index' THEN 60e9
+                                       ELSE 90e9 END
+                                  + 3e8 * (date_part('epoch', s.measurement_timestamp - %(start)s) / 86400)::numeric
+                                  + 5e8 * (extract(doy FROM s.measurement_timestamp) %% 2))
+        FROM auth.tenant_h t WHERE t.tenant_hk = s.tenant_hk AND t.tenant_bk = 't3'"""
+    own.run(SECOND)
+    with own.connect() as connection:
+        connection.execute(values, {"start": AS_OF - timedelta(days=120), "fell": fell, "rose": rose})
+    analyse(own, tenant="t3")
+    shifts = own.rows("""
+        SELECT l.shifted_at, round(l.change, -10) / 1e10, l.is_newest, l.cause, l.evidence
+        FROM capacity_ops.level_shifts() l WHERE l.resource_name = 'data' ORDER BY 1""")
+    assert shifts == [
+        (fell, -4, False, "CLEANUP", "2 resources of the tenant fell together: this one, STORAGE index"),
+        (rose, 3, True, None, None),
+    ]
+    with own.vault() as store:
+        scope = {"scope": "ALL", "resource_type": "STORAGE"}
+        shown = store.read("engine_shifts", as_of=AS_OF, **scope)
+        assert shown["tenant"].tolist() == ["t3"] * 3
+        assert shown["shifted_at"].is_monotonic_decreasing
+        assert store.read("engine_shifts", as_of=AS_OF - timedelta(days=1), **scope).empty
+    found = own.value("SELECT external_events_impact FROM capacity_planning.growth_pattern_s"
+                      " WHERE resource_name = 'data' AND method = 'ENGINE'")  # fmt: skip
+    assert found["shift_at"] == rose.isoformat()
+    assert found["evidence"] == []
+
+
+def test_whether_limits_were_announced_is_recorded_and_to_be_read(own):
+    """A line that reached its critical level in the record is announced; without a capacity there is no verdict."""
+    line = """
+        UPDATE capacity_planning.resource_utilization_s s
+        SET current_value = round(40e9 + 1e9 * (date_part('epoch', s.measurement_timestamp - %s) / 86400)::numeric),
+            maximum_capacity = CASE WHEN t.tenant_bk = 't3' THEN 150e9 END
+        FROM auth.tenant_h t WHERE t.tenant_hk = s.tenant_hk AND t.tenant_bk IN ('t3', 't4')"""
+    own.run(line, AS_OF - timedelta(days=120))
+    analyse(own, tenant="t3")
+    analyse(own, tenant="t4")
+    with own.vault() as store:
+        found = store.read("engine_decisions", as_of=AS_OF, scope="ALL", resource_type="ALL")
+    assert found["tenant"].tolist() == ["t3"]
+    (row,) = found.to_dict("records")
+    # 135e9 is passed 95 days after the beginning: all origins that lay below had it within 90 days.
+    assert row["horizon_days"] == 90
+    assert row["judged"] == row["reached"] == row["announced"] > 0
+    assert row["false_announcements"] == 0
 
 
 def test_a_capacity_that_changes_midway_moves_the_runway_and_not_the_forecast(own):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def daily(days, values):
@@ -147,8 +150,11 @@ def backtest(series, days):
     """WAPE by horizon, percent."""
     k, x, y = series
     first = k.max() - 13
-    at_most = max(8, min(14, 840 // days))
-    origins = range(7, first + 1, max(1, math.ceil((first - 6) / at_most)))
+    newest = 30 if first >= 32 else 7
+    apart = next(2**n for n in range(20) if 10 * 2**n > first - newest)
+    today = AS_OF.timestamp() // 86400
+    origins = [o for o in range(newest, first + 1) if (today - o) % apart == 0]
+    assert 5 <= len(origins) <= 10
     errors = {7: [], 30: [], 90: []}
     for o in origins:
         fitted = window(series, o, max(days, 14))
