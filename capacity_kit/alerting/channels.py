@@ -48,6 +48,24 @@ _REFUSED_BY_PEOPLE: Final = frozenset({413})
 """The same of a chat: those say 400 and 410 also of a room that is not found, is archived or has moved."""
 _PROGRAMS: Final = ("json", "jsons", "xml", "xmls", "form", "forms")
 """What apprise posts as it is, for programs to read."""
+_NO_CHATS: Final = frozenset(
+    {
+        *_PROGRAMS,
+        *("amqp", "amqps", "mqtt", "mqtts", "rsyslog", "syslog", "sns", "splunk"),  # queues and logs
+        *(
+            "brevo",
+            "mailersend",
+            "mailgun",
+            "postmark",
+            "resend",
+            "sendgrid",
+            "ses",
+            "smtp2go",
+            "sparkpost",
+        ),  # mails
+    }
+)
+"""What finds no markup in a text, so that it has the words as they are. Whatever is not here might be a chat."""
 _LONGEST_ANSWER: Final = 1 << 20
 _LARGEST_PAGE: Final = 25 << 20
 
@@ -411,8 +429,9 @@ def _by_apprise(plugin: apprise.NotifyBase, message: Message, timeout: float) ->
     body = f"{lacking}.\n\n{_text(message)}" if lacking else _text(message)
     body_format: apprise.NotifyFormat | None = apprise.NotifyFormat.TEXT
     is_program = plugin.schema in _PROGRAMS
-    if not is_program:
+    if plugin.schema not in _NO_CHATS:
         title, body = _harmless(title), _harmless(body)
+    if not is_program:
         if plugin.title_maxlen <= 0:  # apprise would put it before the text as it is, and not as text
             title, body = "", f"{title}\n{body}"
         if type(plugin).notify_format == apprise.NotifyFormat.MARKDOWN:

@@ -376,9 +376,9 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_what_a_message_holds_is_text_and_never_markup(monkeypatch, place):
-    """No tenant's or resource's name calls a whole channel, fakes a link, or makes the receiver refuse the message."""
+@pytest.fixture
+def posted(monkeypatch):
+    """What is posted to services out there, each of which takes it."""
     bodies = []
 
     def taken(_session, request, **_):
@@ -391,9 +391,15 @@ def test_what_a_message_holds_is_text_and_never_markup(monkeypatch, place):
         return answer
 
     monkeypatch.setattr(channels, "_send_plainly", taken)
+    return bodies
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_message_holds_is_text_and_never_markup(posted, place):
+    """No tenant's or resource's name calls a whole channel, fakes a link, or makes the receiver refuse the message."""
     body = f"{LIVELY}\n\nRunbook: https://wiki.example.org/run_book?a=1\n\nkey: {KEY}"
     channel(PLACES[place]).send(Message(subject=f"CRITICAL a<b {LIVELY}", body=body), None, 5)
-    (sent,) = bodies
+    (sent,) = posted
     said = json.dumps(json.loads(sent), ensure_ascii=False)
     for live in ("<!channel", "<https:", "<b>x", "a<b ", "](https:", "@everyone"):
         assert live not in said, live
@@ -410,6 +416,27 @@ def test_a_program_gets_the_words_as_they_are(web):
     )
     assert web.requests[0].document["title"] == LIVELY
     assert web.requests[0].document["message"] == f"{LIVELY} key: {KEY}"
+
+
+def test_a_log_gets_the_words_as_they_are():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+        log.bind(("127.0.0.1", 0))
+        log.settimeout(5)
+        channel(f"rsyslog://127.0.0.1:{log.getsockname()[1]}/").send(
+            Message(body="usage < 5 <@all> ab"), None, 5
+        )
+        assert "usage < 5 <@all> ab" in log.recv(4096).decode()
+
+
+def test_a_mail_that_a_service_sends_has_the_words_as_they_are(posted):
+    channel("sendgrid://abcdefghijkl:from@example.org/to@example.org").send(
+        Message(subject="a<b", body="usage < 5 <b>x</b>"), None, 5
+    )
+    sent = json.loads(posted[0])
+    assert "a<b" in json.dumps(sent)
+    assert (
+        "&lt;&nbsp;5&nbsp;&lt;b&gt;x&lt;/b&gt;" in sent["content"][0]["value"]
+    )  # a page, which shows them so
 
 
 def test_patience_that_is_asked_for_is_passed_on(web):
