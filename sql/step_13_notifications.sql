@@ -147,10 +147,11 @@ COMMENT ON COLUMN capacity_alerting.outbox.since IS 'When it was queued or reque
 COMMENT ON COLUMN capacity_alerting.outbox.changed_at IS 'When due_at or the lease was set: should that lie ahead, the clock was set back and neither is waited for.';
 COMMENT ON COLUMN capacity_alerting.outbox.leased_until IS 'Until when no other sender takes it; NULL: nobody has it.';
 
-CREATE OR REPLACE TRIGGER begin_version BEFORE UPDATE ON capacity_alerting.notification_s
-    FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version();
-CREATE OR REPLACE TRIGGER keep_version AFTER UPDATE ON capacity_alerting.notification_s
-    FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION capacity_ops.keep_version();
+DO $versions$
+BEGIN
+    PERFORM capacity_ops.keep_versions('capacity_alerting.notification_s');
+END
+$versions$;
 
 CREATE OR REPLACE FUNCTION capacity_alerting.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

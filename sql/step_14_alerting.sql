@@ -20,7 +20,7 @@ SET LOCAL lock_timeout = '30s';
 
 DO $guard$
 BEGIN
-    IF to_regprocedure('capacity_ops.judged(bytea, timestamptz)') IS NULL THEN
+    IF to_regproc('capacity_ops.define_threshold') IS NULL THEN
         RAISE EXCEPTION 'step 9 is missing here, or older than this one: apply step_9_capacity_planning.sql first';
     ELSIF to_regclass('capacity_alerting.notification_s') IS NULL THEN
         RAISE EXCEPTION 'step 13 is missing here: apply step_13_notifications.sql first';
@@ -480,61 +480,18 @@ BEGIN ATOMIC
         ELSE '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.' END;
 END;
 
-CREATE OR REPLACE FUNCTION capacity_alerting.define_threshold(
-    p_tenant_hk bytea, p_threshold_name text, p_resource_type text, p_threshold_type text, p_value numeric, p_unit text, p_operator text,
-    p_level numeric, p_probability numeric, p_suppression_minutes integer)
-RETURNS bytea LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_key text := concat_ws('|', capacity_ops.tenant_key(p_tenant_hk), p_threshold_name, p_resource_type, p_threshold_type);
-    v_row capacity_planning.capacity_threshold_s;
+DROP FUNCTION IF EXISTS capacity_alerting.define_threshold(bytea, text, text, text, numeric, text, text, numeric, numeric, integer);  -- it is capacity_ops' now
+CREATE OR REPLACE FUNCTION capacity_alerting.require_value(p_threshold_name text, p_value numeric, p_unit text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM capacity_ops.require_tenant(p_tenant_hk);
-    PERFORM capacity_ops.require_names(p_resource_type, p_threshold_name);
-    IF length(p_threshold_name) > 200 THEN
-        RAISE EXCEPTION 'a threshold''s name has at most 200 characters';
-    ELSIF p_value IS NULL OR NOT (p_value >= 0 AND p_value < 'Infinity') THEN
+    IF p_value IS NULL OR NOT (p_value >= 0 AND p_value < 'Infinity') THEN
         RAISE EXCEPTION 'threshold "%" needs a number of % that is not negative, not %', p_threshold_name, p_unit, coalesce(p_value::text, 'NULL');
     ELSIF p_value > (CASE p_unit WHEN 'days' THEN 36500 ELSE 52560000 END) THEN
         RAISE EXCEPTION 'threshold "%" looks over % %: more than a hundred years', p_threshold_name, p_value, p_unit;
     END IF;
-    v_row.capacity_threshold_hk := capacity_ops.hash_key(v_key);
-    v_row.load_date := clock_timestamp();
-    v_row.tenant_hk := p_tenant_hk;
-    v_row.threshold_name := p_threshold_name;
-    v_row.resource_type := p_resource_type;
-    v_row.resource_category := coalesce((SELECT d.resource_category FROM capacity_ops.default_threshold d
-        WHERE d.resource_type = p_resource_type AND d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END), 'CUSTOM');
-    v_row.threshold_type := p_threshold_type;
-    v_row.threshold_value := p_value;
-    v_row.unit := p_unit;
-    v_row.threshold_percentage := p_level;
-    v_row.threshold_probability := p_probability;
-    v_row.threshold_operator := p_operator;
-    v_row.evaluation_frequency_minutes := 15;
-    v_row.alert_enabled := true;
-    v_row.alert_severity := 'WARNING';
-    v_row.alert_message_template := capacity_alerting.default_template(p_threshold_type);
-    v_row.escalation_enabled := false;
-    v_row.suppression_enabled := true;
-    v_row.suppression_duration_minutes := p_suppression_minutes;
-    v_row.business_hours_only := false;
-    v_row.maintenance_window_exempt := false;
-    v_row.created_by := session_user;
-    v_row.is_active := true;
-    v_row.record_source := 'capacity_alerting.thresholds';
-    v_row.hash_diff := capacity_ops.hash_diff(to_jsonb(v_row), VARIADIC capacity_ops.in_place('capacity_threshold_s'));
-
-    INSERT INTO capacity_planning.capacity_threshold_h
-    VALUES (v_row.capacity_threshold_hk, v_key, v_row.load_date, v_row.record_source) ON CONFLICT DO NOTHING;
-    INSERT INTO capacity_planning.capacity_threshold_s AS t SELECT v_row.*
-    ON CONFLICT (capacity_threshold_hk) WHERE load_end_date IS NULL DO UPDATE
-        SET threshold_value = excluded.threshold_value, threshold_percentage = excluded.threshold_percentage,
-            threshold_probability = excluded.threshold_probability, is_active = true
-        WHERE (t.threshold_value, t.threshold_percentage, t.threshold_probability, t.is_active)
-              IS DISTINCT FROM (excluded.threshold_value, excluded.threshold_percentage, excluded.threshold_probability, true);
-    RETURN v_row.capacity_threshold_hk;
 END
 $$;
+COMMENT ON FUNCTION capacity_alerting.require_value(text, numeric, text) IS 'Refuses what no threshold can look over.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.create_runway_threshold(
     p_tenant_hk bytea, p_threshold_name text, p_resource_type text, p_days numeric, p_probability numeric DEFAULT 90, p_level_percentage numeric DEFAULT NULL)
@@ -545,7 +502,9 @@ BEGIN
     ELSIF NOT (p_level_percentage > 0 AND p_level_percentage < 'Infinity') THEN
         RAISE EXCEPTION 'threshold "%" needs a positive percentage, not %', p_threshold_name, p_level_percentage;
     END IF;
-    RETURN capacity_alerting.define_threshold(p_tenant_hk, p_threshold_name, p_resource_type, 'RUNWAY', p_days, 'days', '<=', p_level_percentage, p_probability, 1440);
+    PERFORM capacity_alerting.require_value(p_threshold_name, p_days, 'days');
+    RETURN capacity_ops.define_threshold(p_tenant_hk, p_threshold_name, p_resource_type, 'RUNWAY', '<=', p_days, 'days', p_level_percentage, p_probability,
+                                         'WARNING', capacity_alerting.default_template('RUNWAY'), 1440, NULL, 'capacity_alerting.thresholds');
 END
 $$;
 COMMENT ON FUNCTION capacity_alerting.create_runway_threshold(bytea, text, text, numeric, numeric, numeric) IS
@@ -554,9 +513,12 @@ COMMENT ON FUNCTION capacity_alerting.create_runway_threshold(bytea, text, text,
 CREATE OR REPLACE FUNCTION capacity_alerting.create_absence_threshold(
     p_tenant_hk bytea, p_threshold_name text, p_resource_type text, p_minutes numeric DEFAULT NULL)
 RETURNS bytea LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_minutes numeric := coalesce(p_minutes, capacity_ops.setting('monitoring_interval_seconds') / 20);
 BEGIN
-    RETURN capacity_alerting.define_threshold(p_tenant_hk, p_threshold_name, p_resource_type, 'ABSENCE',
-        coalesce(p_minutes, capacity_ops.setting('monitoring_interval_seconds') / 20), 'minutes', '>', NULL, NULL, 60);
+    PERFORM capacity_alerting.require_value(p_threshold_name, v_minutes, 'minutes');
+    RETURN capacity_ops.define_threshold(p_tenant_hk, p_threshold_name, p_resource_type, 'ABSENCE', '>', v_minutes, 'minutes', NULL, NULL,
+                                         'WARNING', capacity_alerting.default_template('ABSENCE'), 60, NULL, 'capacity_alerting.thresholds');
 END
 $$;
 COMMENT ON FUNCTION capacity_alerting.create_absence_threshold(bytea, text, text, numeric) IS

@@ -494,45 +494,49 @@ COMMENT ON FUNCTION capacity_ops.in_place(text) IS
 CREATE OR REPLACE FUNCTION capacity_ops.begin_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_in_place text[] := capacity_ops.in_place(TG_TABLE_NAME);
-    v_old jsonb := to_jsonb(OLD) - v_in_place;
+    v_new jsonb;
 BEGIN
     IF TG_TABLE_NAME = 'capacity_threshold_s' THEN  -- apart, since the other tables have no such fields
         IF NEW.unit = 'percent' AND NEW.threshold_percentage IS DISTINCT FROM OLD.threshold_percentage THEN
             NEW.threshold_value := NEW.threshold_percentage;
         END IF;
     END IF;
-    IF v_old = to_jsonb(NEW) - v_in_place THEN
+    v_new := to_jsonb(NEW) - v_in_place;
+    IF to_jsonb(OLD) - v_in_place = v_new THEN
         RETURN NEW;  -- closing a row, or a counter
     END IF;
     IF OLD.load_end_date IS NOT NULL THEN
         RAISE EXCEPTION 'a closed version of % is history and cannot be changed: add AND load_end_date IS NULL', TG_TABLE_NAME;
     END IF;
     NEW.load_date := capacity_ops.next_load_date(OLD.load_date);
-    NEW.hash_diff := capacity_ops.hash_diff(to_jsonb(NEW), VARIADIC v_in_place);
+    NEW.hash_diff := capacity_ops.hash_diff(v_new, VARIADIC '{}'::text[]);
     RETURN NEW;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION capacity_ops.keep_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    EXECUTE format('INSERT INTO %I.%I SELECT ($1).*', TG_TABLE_SCHEMA, TG_TABLE_NAME)
-        USING jsonb_populate_record(OLD, jsonb_build_object('load_end_date', NEW.load_date));
-    RETURN NULL;
-END
-$$;
-
--- The trigger is called for columns that are statements only: a hundred thousand counters are written without it.
+-- The trigger is called for columns that are statements only: a hundred thousand counters are written without it. Each table
+-- has a function of its own that keeps its earlier versions: one for all would be planned anew for each row.
 CREATE OR REPLACE FUNCTION capacity_ops.keep_versions(p_table regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_columns text;
+    v_keep text;
 BEGIN
     SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO v_columns
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE a.attrelid = p_table AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (capacity_ops.in_place(c.relname));
     EXECUTE format('CREATE OR REPLACE TRIGGER begin_version BEFORE UPDATE OF %s ON %s
         FOR EACH ROW EXECUTE FUNCTION capacity_ops.begin_version()', v_columns, p_table);
+    SELECT format('capacity_ops.%I', 'keep_version_of_' || c.relname) INTO v_keep FROM pg_class c WHERE c.oid = p_table;
+    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $keep$
+        BEGIN
+            OLD.load_end_date := NEW.load_date;
+            INSERT INTO %s SELECT OLD.*;
+            RETURN NULL;
+        END
+        $keep$', v_keep, p_table);
     EXECUTE format('CREATE OR REPLACE TRIGGER keep_version AFTER UPDATE ON %s
-        FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION capacity_ops.keep_version()', p_table);
+        FOR EACH ROW WHEN (NEW.load_date IS DISTINCT FROM OLD.load_date) EXECUTE FUNCTION %s()', p_table, v_keep);
+    EXECUTE format('COMMENT ON FUNCTION %s() IS %L', v_keep, format('An UPDATE of %s keeps the earlier version, closed when the new one begins.', p_table));
 END
 $$;
 COMMENT ON FUNCTION capacity_ops.keep_versions(regclass) IS 'From now on an UPDATE of this satellite keeps the earlier version.';
@@ -541,8 +545,10 @@ DO $triggers$
 BEGIN
     PERFORM capacity_ops.keep_versions(format('capacity_planning.%I', t)::regclass)
     FROM unnest('{resource_utilization_s,growth_pattern_s,capacity_forecast_s,capacity_threshold_s}'::text[]) t;
+    PERFORM capacity_ops.keep_versions(t.tgrelid) FROM pg_trigger t WHERE t.tgfoid = to_regprocedure('capacity_ops.keep_version()');
 END
 $triggers$;
+DROP FUNCTION IF EXISTS capacity_ops.keep_version();  -- before each table had one of its own
 
 -- The server's own number, so that a restored copy is not taken for the original. NULL where the role may not ask.
 CREATE OR REPLACE FUNCTION capacity_ops.server_identifier() RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -806,22 +812,19 @@ BEGIN ATOMIC
                 ELSE 'NORMAL' END;
 END;
 
-CREATE OR REPLACE FUNCTION capacity_planning.create_capacity_threshold(
-    p_tenant_hk bytea, p_threshold_name varchar, p_resource_type varchar, p_threshold_percentage numeric,
-    p_threshold_type varchar DEFAULT 'WARNING', p_alert_enabled boolean DEFAULT true)
+-- Every threshold is made here, whatever it looks at (a level; runway and absence of step 14).
+CREATE OR REPLACE FUNCTION capacity_ops.define_threshold(
+    p_tenant_hk bytea, p_threshold_name text, p_resource_type text, p_threshold_type text, p_operator text, p_value numeric, p_unit text,
+    p_percentage numeric, p_probability numeric, p_severity text, p_template text, p_suppression_minutes integer, p_alert_enabled boolean, p_record_source text)
 RETURNS bytea LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_key text := concat_ws('|', capacity_ops.tenant_key(p_tenant_hk), p_threshold_name, p_resource_type, upper(p_threshold_type));
+    v_key text := concat_ws('|', capacity_ops.tenant_key(p_tenant_hk), p_threshold_name, p_resource_type, p_threshold_type);
     v_row capacity_planning.capacity_threshold_s;
 BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
     PERFORM capacity_ops.require_names(p_resource_type, p_threshold_name);
     IF length(p_threshold_name) > 200 THEN
         RAISE EXCEPTION 'a threshold''s name has at most 200 characters';
-    ELSIF p_threshold_percentage IS NULL OR NOT (p_threshold_percentage > 0 AND p_threshold_percentage < 'Infinity') THEN
-        RAISE EXCEPTION 'threshold "%" needs a positive percentage, not %', p_threshold_name, coalesce(p_threshold_percentage::text, 'NULL');
-    ELSIF upper(coalesce(p_threshold_type, '')) NOT IN ('WARNING', 'CRITICAL') THEN
-        RAISE EXCEPTION 'threshold "%" must be of type WARNING or CRITICAL, not %', p_threshold_name, coalesce(p_threshold_type, 'NULL');
     END IF;
     v_row.capacity_threshold_hk := capacity_ops.hash_key(v_key);
     v_row.load_date := clock_timestamp();
@@ -830,24 +833,24 @@ BEGIN
     v_row.resource_type := p_resource_type;
     v_row.resource_category := coalesce((SELECT d.resource_category FROM capacity_ops.default_threshold d
         WHERE d.resource_type = p_resource_type AND d.scope = CASE WHEN p_tenant_hk IS NULL THEN 'SYSTEM' ELSE 'TENANT' END), 'CUSTOM');
-    v_row.threshold_type := upper(p_threshold_type);
-    v_row.threshold_value := p_threshold_percentage;
-    v_row.unit := 'percent';
-    v_row.threshold_percentage := p_threshold_percentage;
-    v_row.threshold_operator := '>=';
+    v_row.threshold_type := p_threshold_type;
+    v_row.threshold_value := p_value;
+    v_row.unit := p_unit;
+    v_row.threshold_percentage := p_percentage;
+    v_row.threshold_probability := p_probability;
+    v_row.threshold_operator := p_operator;
     v_row.evaluation_frequency_minutes := 15;
     v_row.alert_enabled := coalesce(p_alert_enabled, true);
-    v_row.alert_severity := upper(p_threshold_type);
-    v_row.alert_message_template :=
-        '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.';
+    v_row.alert_severity := p_severity;
+    v_row.alert_message_template := p_template;
     v_row.escalation_enabled := false;
     v_row.suppression_enabled := true;
-    v_row.suppression_duration_minutes := 60;
+    v_row.suppression_duration_minutes := p_suppression_minutes;
     v_row.business_hours_only := false;
     v_row.maintenance_window_exempt := false;
     v_row.created_by := session_user;
     v_row.is_active := true;
-    v_row.record_source := 'capacity_planning.thresholds';
+    v_row.record_source := p_record_source;
     v_row.hash_diff := capacity_ops.hash_diff(to_jsonb(v_row), VARIADIC capacity_ops.in_place('capacity_threshold_s'));
 
     INSERT INTO capacity_planning.capacity_threshold_h
@@ -855,10 +858,31 @@ BEGIN
     -- Defined anew: what was asked for changes, what was configured since stays; the trigger keeps the earlier version.
     INSERT INTO capacity_planning.capacity_threshold_s AS t SELECT v_row.*
     ON CONFLICT (capacity_threshold_hk) WHERE load_end_date IS NULL DO UPDATE
-        SET threshold_percentage = excluded.threshold_percentage, alert_enabled = excluded.alert_enabled, is_active = true
-        WHERE (t.threshold_percentage, t.alert_enabled, t.is_active)
-              IS DISTINCT FROM (excluded.threshold_percentage, excluded.alert_enabled, true);
+        SET threshold_value = excluded.threshold_value, threshold_percentage = excluded.threshold_percentage,
+            threshold_probability = excluded.threshold_probability, alert_enabled = coalesce(p_alert_enabled, t.alert_enabled), is_active = true
+        WHERE (t.threshold_value, t.threshold_percentage, t.threshold_probability, t.alert_enabled, t.is_active)
+              IS DISTINCT FROM (excluded.threshold_value, excluded.threshold_percentage, excluded.threshold_probability,
+                                coalesce(p_alert_enabled, t.alert_enabled), true);
     RETURN v_row.capacity_threshold_hk;
+END
+$$;
+COMMENT ON FUNCTION capacity_ops.define_threshold(bytea, text, text, text, text, numeric, text, numeric, numeric, text, text, integer, boolean, text) IS
+    'Makes a threshold, or changes what it looks at where it is there already; returns its hash key. p_alert_enabled NULL: as it is, true where it is new.';
+
+CREATE OR REPLACE FUNCTION capacity_planning.create_capacity_threshold(
+    p_tenant_hk bytea, p_threshold_name varchar, p_resource_type varchar, p_threshold_percentage numeric,
+    p_threshold_type varchar DEFAULT 'WARNING', p_alert_enabled boolean DEFAULT true)
+RETURNS bytea LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_threshold_percentage IS NULL OR NOT (p_threshold_percentage > 0 AND p_threshold_percentage < 'Infinity') THEN
+        RAISE EXCEPTION 'threshold "%" needs a positive percentage, not %', p_threshold_name, coalesce(p_threshold_percentage::text, 'NULL');
+    ELSIF upper(coalesce(p_threshold_type, '')) NOT IN ('WARNING', 'CRITICAL') THEN
+        RAISE EXCEPTION 'threshold "%" must be of type WARNING or CRITICAL, not %', p_threshold_name, coalesce(p_threshold_type, 'NULL');
+    END IF;
+    RETURN capacity_ops.define_threshold(
+        p_tenant_hk, p_threshold_name, p_resource_type, upper(p_threshold_type), '>=', p_threshold_percentage, 'percent', p_threshold_percentage, NULL,
+        upper(p_threshold_type), '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.',
+        60, coalesce(p_alert_enabled, true), 'capacity_planning.thresholds');
 END
 $$;
 COMMENT ON FUNCTION capacity_planning.create_capacity_threshold(bytea, varchar, varchar, numeric, varchar, boolean) IS

@@ -52,6 +52,27 @@ def test_an_update_of_a_setting_keeps_the_earlier_version(threshold):
     assert old["hash_diff"] != new["hash_diff"]
 
 
+def test_an_update_of_many_rows_keeps_the_earlier_version_of_each(db):
+    for n in range(50):
+        db.execute(
+            "SELECT capacity_planning.create_capacity_threshold(NULL, %s, 'STORAGE', %s)",
+            [f"disk {n}", n + 1],
+        )
+    db.execute(
+        "UPDATE capacity_planning.capacity_threshold_s SET threshold_percentage = threshold_percentage + 40, "
+        "threshold_tuning_history = '[{\"n\": 1}]', notification_channels = '{SLACK}'"
+    )
+    old = [row for row in versions(db) if row["load_end_date"]]
+    new = {row["threshold_name"]: row for row in versions(db) if not row["load_end_date"]}
+    assert len(old) == len(new) == 50
+    for row in old:
+        after = new[row["threshold_name"]]
+        assert row["load_end_date"] == after["load_date"]
+        assert row["threshold_percentage"] == after["threshold_percentage"] - 40
+        assert (row["notification_channels"], after["notification_channels"]) == (None, ["SLACK"])
+        assert row["hash_diff"] != after["hash_diff"]
+
+
 def test_an_update_that_changes_nothing_leaves_no_version(threshold):
     threshold.execute(
         "UPDATE capacity_planning.capacity_threshold_s SET threshold_percentage = 80.0, is_active = true"
