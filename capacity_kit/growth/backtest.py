@@ -7,7 +7,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +134,7 @@ def backtest(
     prior: Prior | Sequence[Prior] = NOBODY,
     levels: npt.ArrayLike | None = None,
     calendar: Calendar | None = None,
+    moved: Callable[[Forecast], Forecast] | None = None,
 ) -> Backtest:
     """Forecast each series from several points of its past and score what came.
 
@@ -157,6 +158,9 @@ def backtest(
         One level a series, or NaN, to be announced.
     calendar : Calendar, optional
         Of the whole histories.
+    moved : callable, optional
+        What becomes of the forecasts, one row a series and origin in their order, with their paths, before they are
+        scored: reconciliation.
 
     Raises
     ------
@@ -178,8 +182,15 @@ def backtest(
         calendar = calendar.of((calendar.lasts(len(past)) - size + 1)[series] + origin)
     priors = one_each(prior, len(past))
     whole = forecast(
-        [past[i][: o + 1] for i, o in rows], horizon, seasons, [priors[i] for i in series], calendar=calendar
+        [past[i][: o + 1] for i, o in rows],
+        horizon,
+        seasons,
+        [priors[i] for i in series],
+        keep_paths=moved is not None,
+        calendar=calendar,
     )
+    if moved is not None:
+        whole = moved(whole)
     said = whole.quantiles
     off = truth[..., None] - said
     inside = (truth >= said[..., 1]) & (truth <= said[..., -2])

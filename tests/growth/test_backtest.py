@@ -1,9 +1,11 @@
 """The engine judged on the past."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from capacity_kit.growth import forecast, learn
+from capacity_kit.growth import Forecast, forecast, learn
 from capacity_kit.growth.backtest import announcements, backtest
 
 
@@ -110,3 +112,18 @@ def test_a_warning_that_does_not_come_true_is_counted():
 def test_without_levels_nothing_is_announced():
     with pytest.raises(ValueError, match="levels"):
         backtest([np.arange(200.0)], 30).announcements()
+
+
+def test_what_becomes_of_the_forecasts_is_what_is_scored():
+    x = [np.random.default_rng(2).normal(100, 5, 80)]
+    seen = []
+
+    def raised(said: Forecast) -> Forecast:
+        seen.append(said)
+        return replace(said, quantiles=said.quantiles + 1000)
+
+    plain, moved = backtest(x, 10, 7, 2), backtest(x, 10, 7, 2, moved=raised)
+    assert seen[0].paths is not None
+    assert len(seen[0].last) == len(moved.origin)
+    np.testing.assert_allclose(moved.error, plain.error - 1000)
+    assert not moved.inside.any()
