@@ -462,8 +462,8 @@ class _Tuner:
             return "Keep: no candidate would have cost less."
         if judged.events < self.how.minimum:
             return (
-                f"Keep: what the past would have chosen differed in {units.quantity(judged.events, 'events')}"
-                f" afterwards, and fewer than {self.how.minimum} decide nothing."
+                f"Keep: {units.quantity(judged.events, 'events')} would have differed, and {self.how.minimum} are needed"
+                " to decide anything."
             )
         if judged.low <= 0:
             return (

@@ -131,7 +131,13 @@ def test_too_little_history_and_too_few_events_decide_nothing():
     rare[24 * 20 :: 24 * 45] = 81  # every six weeks, for an hour
     [few] = propose(fleet_of([rare]), [Threshold("t", PRESENT, (0,))], Costs(missed=0))
     assert few.events < 5
-    assert "decide nothing" in few.reason
+    assert few.reason.startswith(f"Keep: {few.events} event")
+    assert "5 are needed" in few.reason
+    rare[24 * 21 :] = 70
+    rare[24 * 90] = 81
+    [single] = propose(fleet_of([rare]), [Threshold("t", PRESENT, (0,))], Costs(missed=0, night=0))
+    assert single.events == 1
+    assert single.reason.startswith("Keep: 1 event would")
     [none] = propose(fleet_of([np.full(24 * 150, 50.0)]), [Threshold("t", PRESENT, (0,))])
     assert "no alert" in none.reason
 
