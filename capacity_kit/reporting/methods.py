@@ -100,6 +100,53 @@ def _of_engine(row: pd.Series[Any], said: pd.Series[Any], parameters: dict[str, 
     }
 
 
+def shifts(outlook: pd.DataFrame, recorded: pd.DataFrame, since: pd.Timestamp) -> list[list[dict[str, Any]]]:
+    """Every level shift of each resource, oldest first: the engine's, and the database's own where that one is shown.
+
+    Parameters
+    ----------
+    outlook : DataFrame
+        As `headline` gives it; ``pattern_breaks`` are the database's own ([{"at", "change"}]).
+    recorded : DataFrame
+        The query ``engine_shifts``.
+    since : Timestamp
+        Earlier ones are left out.
+
+    Returns
+    -------
+    list of list of dict
+        By row of `outlook`: ``at`` (ISO 8601), ``change`` (in the resource's unit), ``by`` ('SQL' or 'ENGINE'),
+        ``cause`` and ``evidence`` (None where the database knows nothing that explains it). Of two that both methods
+        found within two days of each other, the engine's stays.
+    """
+    found = []
+    for _, row in outlook.iterrows():
+        known = recorded[(recorded["resource"] == row["resource"]) & (recorded["shifted_at"] >= since)]
+        listed = [
+            {
+                "at": shift.shifted_at.isoformat(),
+                "change": float(shift.change),
+                "by": "ENGINE",
+                "cause": None if units.missing(shift.cause) else str(shift.cause),
+                "evidence": None if units.missing(shift.evidence) else str(shift.evidence),
+            }
+            for shift in known.itertuples()
+        ]
+        if row["method"] == "SQL" and isinstance(row["pattern_breaks"], list):
+            own = [
+                {**jump, "by": "SQL", "cause": None, "evidence": None}
+                for jump in row["pattern_breaks"]
+                if not any(_near(jump["at"], shift["at"]) for shift in listed)
+            ]
+            listed += own
+        found.append(sorted(listed, key=lambda shift: pd.Timestamp(shift["at"])))
+    return found
+
+
+def _near(one: str, other: str) -> bool:
+    return abs(pd.Timestamp(one) - pd.Timestamp(other)) <= pd.Timedelta(days=2)
+
+
 def probability(engine: dict[str, Any] | None, level: str, days: int) -> float:
     """That a level is reached within some days, from 0 to 1; NaN where the engine has not said."""
     said = ((engine or {}).get("runway", {}).get(level) or {}).get("by", {}).get(str(days))

@@ -26,6 +26,8 @@ _MOODS: Final = {
     "optimal": "good",
     "yes": "good",
     "fired": "good",
+    "used": "good",
+    "keeps unique": "good",
     "normal": "good",
     "attention": "attention",
     "with care": "attention",
@@ -41,7 +43,7 @@ _MOODS: Final = {
     "missing": "bad",
     "did not fire": "bad",
     "not known": "unknown",
-    "too early": "unknown",
+    "not used yet": "unknown",
     "not decided": "unknown",
 }
 
@@ -56,6 +58,9 @@ _FEW: Final = 2
 
 _WIDE: Final = 14
 """Characters from which on a verdict has a line of its own there."""
+
+_WORD: Final = (11, 13)
+"""Characters of the longest word, of a cell and of its heading, that fit into a third of a narrow screen."""
 
 
 def say(*sentences: str) -> None:
@@ -156,12 +161,18 @@ def _cell(value: Any) -> str:
 
 def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
     label = f' data-label="{escape(heading)}"'
+    longest = [max(map(len, words.split()), default=0) for words in (text, heading)]
+    broad = " broad" if longest[0] > _WORD[0] or longest[1] > _WORD[1] else ""
     if verdict:
         mood = _MOODS.get(text.lower(), "neutral")
-        wide = ' class="marks"' if len(text) > _WIDE else ""
-        return f'<td{wide}{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
-    kind = ' class="figure"' if figure else (' class="long"' if len(text) > _LONG else "") + _LEFT
-    return f"<td{label}{kind}>{escape(text)}</td>"
+        kind = "marks" if len(text) > _WIDE else broad
+        return f'<td{_class(kind)}{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
+    kind = f"figure{broad}" if figure else "long" if len(text) > _LONG else broad
+    return f"<td{label}{_class(kind)}{'' if figure else _LEFT}>{escape(text)}</td>"
+
+
+def _class(names: str) -> str:
+    return f' class="{names.strip()}"' if names else ""
 
 
 def figure(plot: Plot, caption: str = "", *, folded: str = "") -> None:

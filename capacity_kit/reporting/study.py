@@ -87,7 +87,7 @@ class Study:
             The columns of ``analyze_growth_patterns`` (percent, days, the resource's unit) and of the query
             ``report_resources``; ``tenant`` is the tenant's name, ``resource`` the key of the resource's hub. Where the
             growth engine has a forecast that did better in its backtest, it is in place of the database's own; see
-            `methods.headline`.
+            `methods.headline`. ``pattern_breaks`` are those of `methods.shifts`.
         """
         analysed = self.analyze(resource_type, days)
         if history_days is not None and history_days > days:
@@ -105,6 +105,11 @@ class Study:
         both = analysed.drop(columns=["tenant", "is_simulated"]).merge(standing[new], on=kept, how="inner")
         recorded = self.read("report_forecasts", resource_type=resource_type)
         both = methods.headline(both, recorded, self.as_of)
+        since = self.as_of - pd.Timedelta(days=max(days, history_days or 0))
+        shifts = self.read("engine_shifts", resource_type=resource_type)
+        both["pattern_breaks"] = pd.Series(
+            methods.shifts(both, shifts, since), index=both.index, dtype=object
+        )
         order = ["time_to_capacity_days", "time_to_critical_days", "utilization_percentage", "tenant", *kept]
         return both.sort_values(
             order, ascending=[True, True, False, True, True, True, True], ignore_index=True

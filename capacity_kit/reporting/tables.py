@@ -186,6 +186,17 @@ def runways(outlook: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def in_a_line(row: Row) -> str:
+    """A resource that needs no figure: how full it is, and how long it lasts."""
+    said = f"{units.percent(row['utilization_percentage'])} used, "
+    if units.missing(row["utilization_percentage"]):
+        said = ""
+    if not units.missing(row["time_to_capacity_days"]):
+        left = until(row["time_to_capacity_days"], row["utilization_percentage"], 100.0)
+        return f"{named(row)}: {said}{left} to capacity"
+    return f"{named(row)}: {said}{'no forecast' if units.missing(row['reason']) else row['reason']}"
+
+
 def actions(outlook: pd.DataFrame) -> pd.DataFrame:
     """What to do, the most urgent first."""
     order = ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
@@ -286,9 +297,9 @@ def decisions(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def regimes(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """Every level shift that was found, newest first."""
+    """Every level shift of `methods.shifts`, newest first, with what the database knows of that day."""
     found = [
-        (pd.Timestamp(b["at"]), row, b.get("change"))
+        (pd.Timestamp(b["at"]), row, b)
         for _, row in outlook.iterrows()
         for b in (row["pattern_breaks"] if isinstance(row["pattern_breaks"], list) else [])
     ]
@@ -299,12 +310,53 @@ def regimes(outlook: pd.DataFrame, timezone: str) -> pd.DataFrame:
                 units.plain(row["tenant"]),
                 resource(row),
                 units.at(at, timezone, clock=False),
-                _signed(change, row["unit"]),
+                _signed(shift.get("change"), row["unit"]),
+                methods.NAMES[shift["by"]],
+                shift["evidence"] or "nothing that is known",
             )
-            for at, row, change in found
+            for at, row, shift in found
         ],
-        columns=["Tenant", "Resource", "Since", "Change of level"],
+        columns=[
+            "Tenant",
+            "Resource",
+            "Since",
+            "Change of level",
+            "Found by",
+            "Explained by",
+        ],
         dtype=object,
+    )
+
+
+def record(found: pd.DataFrame) -> pd.DataFrame:
+    """The engine's backtest of the decision, by resource: the query ``engine_decisions``, where something happened."""
+    told = found[(found["reached"] > 0) | (found["false_announcements"] > 0)]
+    told = told.assign(_missed=told["reached"] - told["announced"])
+    return _words(
+        told.sort_values(["_missed", "false_announcements"], ascending=False, kind="stable"),
+        {
+            "Tenant": lambda r: units.plain(r["tenant"]),
+            "Resource": resource,
+            "Days judged": lambda r: units.number(r["judged"]),
+            "Level reached": lambda r: units.number(r["reached"]),
+            "Announced of these": lambda r: units.number(r["announced"]),
+            "Announced in vain": lambda r: units.number(r["false_announcements"]),
+        },
+    )
+
+
+def record_in_words(found: pd.DataFrame) -> str:
+    """The same of all resources in a sentence."""
+    if found.empty:
+        return "The engine has no backtest here that can judge an announcement."
+    judged, reached, announced, false = (
+        int(found[name].sum()) for name in ("judged", "reached", "announced", "false_announcements")
+    )
+    days = int(found["horizon_days"].iloc[0])
+    return (
+        f"Of {judged:,} past days on which a resource was below its critical level, "
+        f"{reached:,} had it reached within {days} days; the engine would have announced {announced:,} of these, "
+        f"and {false:,} more in vain."
     )
 
 
@@ -535,18 +587,18 @@ def data(found: pd.DataFrame, timezone: str) -> pd.DataFrame:
 def indexes(found: pd.DataFrame) -> pd.DataFrame:
     """Indexes with how often they were used: the query ``report_indexes``.
 
-    A unique index earns its place by keeping rows unique. A plain one that no query used is called so once that has
-    been counted for 30 days; before, whatever the count is, it is too early to tell.
+    One that no query has used is *not used yet* until that has been counted for 30 days. After these a plain one is
+    *unused*; a unique one earns its place by what it refuses, searched or not.
     """
 
     def verdict(row: Row) -> str:
         if not row["is_valid"]:
             return "failed"
-        if row["is_unique"]:
-            return "ok"
+        if row["scans"]:
+            return "used"
         if not row["is_settled"]:
-            return "too early"
-        return "ok" if row["scans"] else "unused"
+            return "not used yet"
+        return "keeps unique" if row["is_unique"] else "unused"
 
     return _words(
         found,

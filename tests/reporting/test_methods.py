@@ -272,10 +272,8 @@ def test_a_band_that_holds_too_little_or_too_much_is_watched(held, mood):
 
 def placed(method="ENGINE", **other):
     """The second resource has no capacity; `other` goes to the engine's model of the first."""
-    found = outlook().assign(
-        method=method, engine=None, critical=90.0, status="NORMAL", growth_per_day=2.0 * GIB
-    )
-    found.at[0, "engine"] = engine(issued_at=ISSUED, passed=3, **other)
+    found = outlook().assign(method=method, critical=90.0, status="NORMAL", growth_per_day=2.0 * GIB)
+    found["engine"] = pd.Series([engine(issued_at=ISSUED, passed=3, **other), None], dtype=object)
     return found
 
 
@@ -309,3 +307,53 @@ def test_of_very_many_resources_those_at_risk_are_listed_all(monkeypatch):
     listed, left_out = findings.runways(many)
     assert [e.resource for e in listed if e.level == "capacity"] == ["b", "c", "d"]
     assert left_out == 1
+
+
+def shift(resource="a", at="2026-08-04", change=-5.0, evidence="a cleanup of 5 rows"):
+    return {
+        "resource": resource,
+        "shifted_at": pd.Timestamp(at, tz="UTC"),
+        "change": change,
+        "cause": None if evidence is None else "cleanup",
+        "evidence": evidence,
+    }
+
+
+def jump(at):
+    return {"at": f"{at}T06:00:00+00:00", "change": 3}
+
+
+def test_level_shifts_are_the_engines_and_the_databases_own_where_that_is_shown():
+    own = [jump("2026-03-01"), jump("2026-08-05")]
+    recorded = pd.DataFrame([shift(), shift(at="2025-01-01"), shift("b", evidence=None)])
+    since = pd.Timestamp("2025-06-01", tz="UTC")
+    for method, expected in (("ENGINE", ["ENGINE"]), ("SQL", ["SQL", "ENGINE"])):
+        shown = placed(method)
+        shown["pattern_breaks"] = pd.Series([own, None], dtype=object)
+        first, second = methods.shifts(shown, recorded, since)
+        assert [s["by"] for s in first] == expected, "the jump of 5 August is the engine's of the day before"
+        assert first[-1]["evidence"] == "a cleanup of 5 rows"
+        assert [s["evidence"] for s in second] == [None]
+        shown["pattern_breaks"] = pd.Series([first, second], dtype=object)
+        said = tables.regimes(shown, "UTC")
+        assert said["Explained by"].tolist().count("nothing that is known") == len(expected)
+        assert "a cleanup of 5 rows" in said["Explained by"].tolist()
+
+
+def test_the_record_of_decisions_is_summed_and_names_who_had_something_to_announce():
+    names = ["tenant", "resource_type", "resource_name", "horizon_days", "judged", "reached", "announced"]
+    rows = [("A", "STORAGE", "x", 90, 6, 2, 1, 3), ("A", "STORAGE", "y", 90, 6, 0, 0, 0)]
+    found = pd.DataFrame(rows, columns=[*names, "false_announcements"])
+    assert tables.record_in_words(found) == (
+        "Of 12 past days on which a resource was below its critical level, 2 had it reached within 90 days; "
+        "the engine would have announced 1 of these, and 3 more in vain."
+    )
+    assert tables.record(found)["Resource"].tolist() == ["Storage x"]
+    assert "no backtest" in tables.record_in_words(found.head(0))
+
+
+def test_a_resource_of_no_concern_is_said_in_a_line():
+    rows = placed().assign(utilization_percentage=[80.0, np.nan], reason=[None, "capacity unknown"])
+    first, second = (tables.in_a_line(row) for _, row in rows.iterrows())
+    assert first == "Storage documents of Harbour: 80.0 % used, 20 days to capacity"
+    assert second == "Storage logs of Harbour: capacity unknown"

@@ -241,10 +241,11 @@ def test_an_index_is_called_unused_only_when_that_has_been_counted_for_long():
         row | {"is_settled": True},
         row | {"is_settled": True, "scans": 5},
         row | {"is_settled": True, "is_unique": True},
+        row | {"is_settled": False, "is_unique": True},
         row | {"is_settled": True, "is_valid": False},
     ]
     said = tables.indexes(pd.DataFrame(rows))["Verdict"].tolist()
-    assert said == ["too early", "too early", "unused", "ok", "ok", "failed"]
+    assert said == ["not used yet", "used", "unused", "used", "keeps unique", "not used yet", "failed"]
 
 
 def test_scans_are_counted_since_the_first_resource_was_known(opened, pg18):
