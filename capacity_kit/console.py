@@ -20,7 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from capacity_kit import units
@@ -72,7 +72,9 @@ def table(header: Sequence[str], lines: Sequence[Sequence[Any]], *, prose: bool 
         taken = sum(2 + max(cell_len(text) for text in column) for column in zip(header, *cells, strict=True))
         last = max(32, out.width - taken + 2 + max(cell_len(line[-1]) for line in (header, *cells)))
         cells = [[*line[:-1], units.plain(line[-1], last)] for line in cells]
-    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
+    # On a narrow terminal a key goes on in the next line: cut, it could not be typed.
+    columns = (Column(name, overflow="fold") for name in header)
+    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for line in cells:
         shown.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in line))
     out.print(shown, soft_wrap=False)

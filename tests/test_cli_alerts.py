@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from capacity_kit import cli, errors
+from capacity_kit import cli, console, errors
 
 COMMANDS = ("list", "show", "ack", "resolve", "verdict", "record", "mute", "unmute", "maintenance", "calendar", "send",
             "dead", "requeue", "channels")  # fmt: skip
@@ -212,6 +213,31 @@ def test_the_gravest_open_alert_comes_first_with_an_id_to_type(run, alarmed):
     ids = [line.split("\t")[0] for line in (first, second)]
     assert [row["id"] for row in listed(run)] == ids
     assert all(re.fullmatch("[0-9a-f]{4,64}", alert) for alert in ids)
+
+
+def test_on_a_narrow_terminal_nothing_that_is_typed_is_cut(run, alarmed, monkeypatch, capsys):
+    for width in (80, 60):
+        monkeypatch.setattr(
+            console, "out", Console(width=width, force_terminal=True, color_system=None, highlight=False)
+        )
+        run_out = run("alerts", "list")[1]
+        assert "…" not in run_out
+        assert max(map(len, run_out.splitlines()[:-1])) <= width
+        assert listed(run)[0]["id"] in run_out
+        assert (
+            "…"
+            not in run("alerts", "mute", "--threshold", "disk warning", "--for", "1h", "--reason", "x" * 90)[
+                1
+            ]
+        )
+
+
+def test_what_is_shown_of_an_open_alert_ends_with_what_to_do(run, alarmed):
+    critical = listed(run)[0]["id"]
+    step = f"capacity alerts ack {critical} says that you are at it."
+    assert step in run("alerts", "show", critical)[1]
+    run("alerts", "ack", critical)
+    assert step not in run("alerts", "show", critical)[1]
 
 
 def test_an_alert_is_acknowledged_once_by_somebody(run, alarmed):

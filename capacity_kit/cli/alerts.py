@@ -173,6 +173,8 @@ def show(alert: Id, dsn: Dsn = None, as_json: Json = False) -> None:
         if not units.missing(value)
     ]
     console.table(["alert", str(found["alert"])], lines, prose=True)
+    if found["status"] == "OPEN":
+        console.out.print(f"capacity alerts ack {found['id']} says that you are at it.")
     console.out.print()
     if told.empty:
         console.out.print("Nobody was told of it.")
