@@ -157,11 +157,27 @@ def serve(
             raise typer.Exit(OK) from None
 
 
+def index(
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Which site. Default: CAPACITY_SITE, else reports/site.", show_default=False),
+    ] = None,
+) -> None:
+    """Write the site's own pages anew from the reports that are there: after copying some in, or deleting some."""
+    from capacity_kit.reporting import index as pages
+    from capacity_kit.reporting.site import locked
+
+    root = site or settings.load().site
+    with locked(root):
+        typer.echo(pages.write(root, afresh=True))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands about the site."""
     group = typer.Typer(help="The published site.", no_args_is_help=True, rich_markup_mode=None)
     group.callback()(_site)
     group.command("serve")(serve)
+    group.command("index")(index)
     app.add_typer(group, name="site")
 
 

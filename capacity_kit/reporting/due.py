@@ -24,17 +24,20 @@ import pandas as pd
 
 from capacity_kit import console, units, vault
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import fanout, index, parameters, run, scan, site
+from capacity_kit.reporting import changes, fanout, index, parameters, run, scan, site
 from capacity_kit.reporting import schedule as plan
 from capacity_kit.reporting.parameters import Parameter
-from capacity_kit.reporting.result import EXIT_CODES, MOOD_WORDS, Result
+from capacity_kit.reporting.result import EXIT_CODES, MOOD_WORDS, Kpi, Result
 from capacity_kit.reporting.schedule import Report, Schedule
 from capacity_kit.settings import Settings
-from capacity_kit.vault import Vault
+from capacity_kit.vault import Vault, broker
 from capacity_kit.vault.runs import Run, Runs
 
 CUT_OFF: Final = 3
 """Attempts that may be cut off; whoever begins a run that kills its host does not begin it for ever."""
+
+_LARGEST_ATTACHMENT: Final = 8 << 20
+"""Bytes: what most mail servers take, encoded; a page is a fraction of it."""
 
 _SEVERITY: Final = {"ok": "INFO", "at risk": "WARNING", "cannot be trusted": "WARNING", "failed": "CRITICAL"}
 
@@ -190,9 +193,11 @@ def run_due(
         if not pending:
             return []
         host = f"{socket.gethostname()}:{os.getpid()}"
-        making = _Making(opened, dsn, settings, schedule, folder, host)
         count = workers or os.cpu_count() or 1
-        try:
+        with ExitStack() as held:
+            loan = held.enter_context(broker.lent(opened))
+            making = _Making(opened, dsn, loan, settings, schedule, folder, host)
+            held.callback(making.stop)
             while pending or making.active:
                 while pending and len(making.active) < count:
                     todo = pending.pop(0)
@@ -201,13 +206,10 @@ def run_due(
                     except CapacityError:
                         if not making.active:
                             raise
-                        pending.insert(
-                            0, todo
-                        )  # no connection is free, perhaps: after the next one that ends
+                        # No connection is free, perhaps: after the next one that ends.
+                        pending.insert(0, todo)
                         break
                 made += making.wait(tell)
-        finally:
-            making.stop()
     return made
 
 
@@ -243,13 +245,21 @@ class _Making:
     """The runs that this process makes at present."""
 
     def __init__(
-        self, opened: Vault, dsn: str | None, settings: Settings, schedule: Schedule, folder: Path, host: str
+        self,
+        opened: Vault,
+        dsn: str | None,
+        loan: broker.Loan,
+        settings: Settings,
+        schedule: Schedule,
+        folder: Path,
+        host: str,
     ) -> None:
         self.active: dict[Connection, _Active] = {}
         self._opened, self._dsn, self._settings = opened, dsn, settings
         self._schedule, self._folder, self._host = schedule, folder, host
         self._workers = fanout.Workers()
-        self._secrets = scan.known()
+        self._loan = loan
+        self._secrets = scan.known(loan.secrets, {opened.server.database, opened.server.role})
 
     def begin(self, todo: Run, report: Report, tell: Tell | None) -> list[Made]:
         """Begin a run, if no other host has it; what ended at once."""
@@ -269,7 +279,7 @@ class _Making:
                 return self._end(
                     one, {"error": f"{cut_off} attempts were cut off before their end", "last": True}, tell
                 )
-            one.worker = self._workers.start(self._job(todo, report), self._secrets)
+            one.worker = self._workers.start(self._job(todo, report), self._secrets, self._loan.secrets)
             self.active[one.worker.answers] = one
         except BaseException:
             held.close()
@@ -284,11 +294,12 @@ class _Making:
             settings=self._settings.model_copy(
                 update={"as_of": todo.due_at, "site": self._settings.site.absolute()}
             ),
-            dsn=self._dsn,
+            dsn=self._loan.dsn,
             run_timeout=plan.seconds(report.timeouts.run),
             cell_timeout=plan.seconds(report.timeouts.cell),
             memory=report.memory_mb << 20,
             site_url=self._schedule.site_url,
+            hidden=(*self._loan.files, *fanout.secret_files()),
         )
 
     def wait(self, tell: Tell | None) -> list[Made]:
@@ -363,7 +374,7 @@ class _Making:
             told = recipients if is_last and changed else []
             message = self._message(one, state, headline, result, page) if told else ("", "")
             for recipient in dict.fromkeys(told):
-                attachment = str(page.absolute()) if page and one.report.attach else None
+                attachment = self._attachment(one, page)
                 one.runs.notify(one.run, recipient, _SEVERITY[state], *message, attachment)
             return is_last, len(set(told))
 
@@ -394,31 +405,45 @@ class _Making:
     def _message(
         self, one: _Active, state: str, headline: str, result: Result | None, page: Path | None
     ) -> tuple[str, str]:
-        """Subject and body of what recipients are told."""
+        """Subject and body of what recipients are told: the report in short, so that most need not open it."""
+        zone = self._settings.timezone
         title = result.title if result else one.report.name
         whom = (result.tenant_label if result else one.run.target) or "all"
-        lines = [headline, ""]
+        lines = [headline]
         if result:
-            lines += [
-                f"{kpi.label}: {kpi.value} {MOOD_WORDS[kpi.mood]} {kpi.note}".rstrip() for kpi in result.kpis
-            ]
-        before = Runs(self._opened).before(one.run)
-        if before:
-            lines.append(
-                f"The report before, of {units.at(before[0], self._settings.timezone)}: {before[1]}."
-            )
-        lines += ["", f"For: {units.at(one.run.due_at, self._settings.timezone)}"]
+            lines += ["", *(_in_words(kpi) for kpi in result.kpis)] if result.kpis else []
+            since = f" since {units.at(pd.Timestamp(result.compared_with), zone)}" if result.compared_with else ""
+            lines += ["", f"What changed{since}:", *(f"- {said}" for said in changes.told(result))]
+        else:
+            before = Runs(self._opened).before(one.run)
+            if before:
+                lines += ["", f"The report before, of {units.at(before[0], zone)}: {before[1]}."]
+        lines += ["", f"For: {units.at(one.run.due_at, zone)}"]
+        if result and result.data_as_of:
+            lines.append(f"Data as of: {result.data_as_of}")
         if page:
             lines.append(f"Report: {self._link(page)}")
         lines.append(f"key: {one.run.key}")
         subject = units.plain(f"{title}, {whom}: {state}", 200)
         return subject, "\n".join(lines)
 
+    def _attachment(self, one: _Active, page: Path | None) -> str | None:
+        """The page where it is to be sent along, and small enough for mail; the link is in the body in any case."""
+        if page is None or not one.report.attach or page.stat().st_size > _LARGEST_ATTACHMENT:
+            return None
+        return str(page.absolute())
+
     def _link(self, page: Path) -> str:
         """Where readers find a page."""
         if self._schedule.site_url is None:
             return str(page.absolute())
         return f"{self._schedule.site_url.rstrip('/')}/{page.relative_to(self._settings.site).as_posix()}"
+
+
+def _in_words(kpi: Kpi) -> str:
+    """A card of a report as a line of text."""
+    mood = f" ({MOOD_WORDS[kpi.mood]})" if MOOD_WORDS[kpi.mood] else ""
+    return f"{kpi.label}: {kpi.value}{mood}{'. ' if kpi.note else ''}{kpi.note}"
 
 
 def _digest(result: Result | None) -> dict[str, Any] | None:

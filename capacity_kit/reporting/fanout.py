@@ -19,8 +19,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import nbformat
+import psutil
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -37,9 +38,9 @@ from papermill.parameterize import parameterize_notebook
 from traitlets import Type
 from traitlets.config import Config
 
-from capacity_kit import units
+from capacity_kit import settings, units
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import run
+from capacity_kit.reporting import confine, run
 from capacity_kit.reporting.parameters import Value
 from capacity_kit.reporting.result import Failure
 from capacity_kit.reporting.run import Progress
@@ -48,6 +49,7 @@ from capacity_kit.vault import connection
 
 if sys.platform != "win32":
     import resource
+    from multiprocessing import forkserver
 
 GRACE: Final = 120.0
 """Seconds that rendering and publishing may take after a run's time-out; then its worker is killed."""
@@ -67,14 +69,6 @@ _FILE: Final = 1 << 30
 _OPEN: Final = 1024
 """Files that a notebook may have open."""
 
-_NEEDED: Final = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV",
-    "PYTHONPATH", "PYTHONHASHSEED", "LD_LIBRARY_PATH", "CAPACITY_DSN", "CAPACITY_HOME", "CAPACITY_AS_OF",
-    "CAPACITY_TIMEZONE", "CAPACITY_HOST_METRICS", "CAPACITY_PG15_BIN",
-)  # fmt: skip
-_NEEDED_FAMILIES: Final = ("PG", "LC_", "XDG_", "OMP_", "OPENBLAS_", "MKL_", "MPL")
-"""What of the environment a notebook gets. Channels' addresses, tokens and whatever else stands there it does not."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -89,15 +83,19 @@ class Job:
     settings : Settings
         Where to publish, as of when.
     dsn : str or None
-        The database.
+        The database: without a password, as `capacity_kit.vault.broker` lends it.
     run_timeout, cell_timeout : int
         Seconds.
     memory : int
         Bytes that the notebook may take.
     environment : mapping
-        What the worker has of the caller's environment: what reports need, and no channel's address.
+        What the worker has of the caller's environment: what reports need, and no secret.
     site_url : str or None
         Where readers find the site.
+    hidden : tuple of Path
+        Files with secrets, which the notebook cannot read.
+    tells : bool
+        Whether the worker tells how far it is.
     """
 
     notebook: str
@@ -107,8 +105,16 @@ class Job:
     run_timeout: int = 1800
     cell_timeout: int = 600
     memory: int = 2 << 30
-    environment: Mapping[str, str] = field(default_factory=lambda: _needed(os.environ), repr=False)
+    environment: Mapping[str, str] = field(default_factory=lambda: run.needed(os.environ), repr=False)
     site_url: str | None = None
+    hidden: tuple[Path, ...] = ()
+    tells: bool = False
+
+
+def secret_files() -> tuple[Path, ...]:
+    """The file with the channels' addresses, where there is one."""
+    file = settings.load().channels
+    return (file,) if file is not None else ()
 
 
 class Worker:
@@ -121,9 +127,11 @@ class Worker:
         self._process = process
 
     def result(self) -> dict[str, Any]:
-        """What came of it: ``place`` and ``result``, or ``error``."""
+        """What came of it: ``place`` and ``result``, or ``error``; or how far it is: ``at``, ``of`` and ``section``."""
         try:
             found: dict[str, Any] = json.loads(self.answers.recv_bytes())
+            if "at" in found:
+                return found
         except (EOFError, OSError):
             self._process.join(5)
             code = self._process.exitcode
@@ -150,7 +158,9 @@ class Workers:
         if sys.platform != "win32":
             self._context.set_forkserver_preload(["capacity_kit.reporting.warm"])
 
-    def start(self, job: Job, secrets: Mapping[str, str] | None = None) -> Worker:
+    def start(
+        self, job: Job, secrets: Mapping[str, str] | None = None, passwords: Iterable[str] = ()
+    ) -> Worker:
         """Begin to make a report.
 
         Parameters
@@ -160,13 +170,22 @@ class Workers:
         secrets : mapping, optional
             What must not be published, from `capacity_kit.reporting.scan.known`. The worker takes it in when the
             notebook has ended, and the notebook's process has no way to it.
+        passwords : iterable of str
+            What is blotted out of what is published, in the same way: too short to hold a report back.
         """
+        if sys.platform != "win32":
+            with _environment(
+                run.needed(os.environ)
+            ):  # for good: /proc shows what a process was started with
+                forkserver.ensure_running()
         answers, telling = self._context.Pipe(duplex=True)
         process = self._context.Process(target=_work, args=(telling, job), daemon=True)
         process.start()
         telling.close()
         with suppress(OSError):  # it is gone already: there is nothing to keep from anybody
-            answers.send_bytes(json.dumps(dict(secrets or {})).encode())
+            answers.send_bytes(
+                json.dumps({"secrets": dict(secrets or {}), "passwords": list(passwords)}).encode()
+            )
         return Worker(process, answers, time.monotonic() + job.run_timeout + GRACE)
 
 
@@ -184,28 +203,64 @@ def _work(telling: Connection, job: Job) -> None:
     _die_with_parent()
     os.environ.clear()  # the process that this one was forked from may be older than what it says
     os.environ.update(job.environment)
+    _adopt_orphans()
     try:
-        execute = partial(forked, run_timeout=job.run_timeout, memory=job.memory, closing=[telling.fileno()])
         done = run.run(
             job.notebook,
             job.parameters,
             settings=job.settings,
             dsn=job.dsn,
             cell_timeout=job.cell_timeout,
-            execute=None if sys.platform == "win32" else execute,
-            secrets=lambda: json.loads(telling.recv_bytes()),
+            progress=partial(_tell, telling) if job.tells else None,
+            execute=None if sys.platform == "win32" else partial(_cells, job, telling.fileno()),
+            secrets=partial(_secrets, telling),
             site_url=job.site_url,
+            confinement=confine.in_words(),
         )
         place = done.page.parent.relative_to(job.settings.site).as_posix()
         answer = {"place": place, "result": json.loads(done.result.to_json())}
     except CapacityError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error), "message": error.message, "hint": error.hint, "code": error.exit_code}
     except Exception as error:  # noqa: BLE001 -- whatever it was, it is this report's failure and no other's
         answer = {"error": f"{type(error).__name__}: {error}"}
-    if "error" in answer:
-        answer["error"] = connection.redact_all(answer["error"])
+    for said in ("error", "message", "hint"):
+        if said in answer:
+            answer[said] = connection.redact_all(answer[said])
     telling.send_bytes(json.dumps(answer).encode())
     telling.close()
+
+
+def _tell(telling: Connection, at: int, of: int, section: str) -> None:
+    with suppress(OSError):  # nobody listens any more
+        telling.send_bytes(json.dumps({"at": at, "of": of, "section": section}).encode())
+
+
+def _secrets(telling: Connection) -> dict[str, str]:
+    """Take in what must not be published: after the notebook has ended, and not before."""
+    told = json.loads(telling.recv_bytes())
+    connection.keep_secret(*told["passwords"])
+    return dict(told["secrets"])
+
+
+def _adopt_orphans() -> None:
+    """Have what the cells start become this process's own when they end, so that it ends too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def _cells(job: Job, telling: int, *given: Any) -> tuple[NotebookNode, Failure | None]:
+    """Run the cells, and end whatever they started, in whichever session it is."""
+    try:
+        return forked(
+            *given, run_timeout=job.run_timeout, memory=job.memory, closing=[telling], hidden=job.hidden
+        )
+    finally:
+        while left := psutil.Process().children(recursive=True):
+            for process in left:
+                with suppress(psutil.Error):
+                    process.kill()
+            with suppress(ChildProcessError):
+                os.waitpid(-1, 0)
 
 
 def forked(
@@ -219,6 +274,7 @@ def forked(
     run_timeout: int = 1800,
     memory: int = 2 << 30,
     closing: Sequence[int] = (),
+    hidden: Sequence[Path] = (),
 ) -> tuple[NotebookNode, Failure | None]:
     """Run a notebook's cells in a process forked from this one, with IPython but without a kernel's start.
 
@@ -232,6 +288,8 @@ def forked(
         Bytes of data that their process may hold.
     closing : sequence of int
         Descriptors that are none of theirs.
+    hidden : sequence of Path
+        Files that they cannot read.
 
     Returns
     -------
@@ -255,7 +313,7 @@ def forked(
             receiving.close()
             for descriptor in closing:
                 os.close(descriptor)
-            _live(executed, sending, Path(scratch), _needed(environment), cell_timeout, memory)
+            _live(executed, sending, Path(scratch), environment, cell_timeout, memory, hidden)
         sending.close()
         end = time.monotonic() + run_timeout
         patience = end
@@ -286,12 +344,17 @@ def forked(
     return run.concluded(executed, name, at, failure)
 
 
-def _needed(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in _NEEDED or name.startswith(_NEEDED_FAMILIES)
-    }
+@contextmanager
+def _environment(stated: Mapping[str, str]) -> Iterator[None]:
+    """Have this process's environment be another one for a moment."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(stated)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _kill(child: int) -> None:
@@ -431,6 +494,7 @@ def _live(
     environment: Mapping[str, str],
     cell_timeout: int,
     memory: int,
+    hidden: Sequence[Path],
 ) -> NoReturn:
     """Run the cells one by one and tell of each; the whole life of the process that they run in."""
     code = 1
@@ -438,7 +502,8 @@ def _live(
         os.setsid()
         _die_with_parent()
         os.environ.clear()
-        os.environ.update(environment)
+        os.environ.update({**run.needed(environment), **_asked(environment), **run.at_home(scratch)})
+        tempfile.tempdir = None
         os.chdir(scratch)
         said = _redirect(scratch / ".said")
         limits = (
@@ -450,6 +515,7 @@ def _live(
             _, hard = resource.getrlimit(what)
             allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             resource.setrlimit(what, (allowed, hard))
+        confine.confine(scratch, hidden)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, _over)
         shell = _shell(scratch)
@@ -471,6 +537,12 @@ def _live(
         code = 0
     finally:
         os._exit(code)
+
+
+def _asked(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a run tells its notebook."""
+    names = ("CAPACITY_DSN", "CAPACITY_AS_OF", "CAPACITY_TIMEZONE")
+    return {name: environment[name] for name in names if name in environment}
 
 
 def _over(*_: Any) -> NoReturn:

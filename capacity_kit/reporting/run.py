@@ -9,12 +9,14 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import matplotlib as mpl
 import nbformat
 import pandas as pd
 from nbformat import NotebookNode
@@ -25,11 +27,11 @@ from papermill.execute import execute_notebook
 
 from capacity_kit import resources, units, vault
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import index, parameters, render, scan, site
+from capacity_kit.reporting import changes, index, parameters, render, scan, site
 from capacity_kit.reporting.parameters import Parameter, Value
 from capacity_kit.reporting.result import Failure, Result, published_in, sql_digests
 from capacity_kit.settings import Settings
-from capacity_kit.vault import connection, deploy
+from capacity_kit.vault import broker, connection, deploy
 
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the section being worked on."""
@@ -43,6 +45,29 @@ is; gives its state at the end, and where it failed if it did. See `concluded`."
 
 _ENGINE: Final = "capacity"
 _MARKERS: Final = frozenset({"papermill-error-cell-tag"})
+
+_NEEDED: Final = (
+    "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHASHSEED",
+    "LD_LIBRARY_PATH", "CAPACITY_HOME", "CAPACITY_HOST_METRICS", "CAPACITY_PG15_BIN", "PGTZ", "PGDATESTYLE",
+    "PGAPPNAME", "PGCONNECT_TIMEOUT", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "PROGRAMDATA",
+    "PROGRAMFILES",
+)  # fmt: skip
+_NEEDED_FAMILIES: Final = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "MPL")
+
+
+def needed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment a notebook gets: no address, password or token, nor where one is."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _NEEDED or name.startswith(_NEEDED_FAMILIES)
+    }
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """What makes a folder the place where a notebook's programs leave what they leave."""
+    names = ("HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
+    return dict.fromkeys(names, str(folder))
 
 
 class Published(NamedTuple):
@@ -77,6 +102,7 @@ def run(
     execute: Execute | None = None,
     secrets: Callable[[], Mapping[str, str]] | None = None,
     site_url: str | None = None,
+    confinement: str = "none: run in a kernel",
 ) -> Published:
     """Run a notebook with papermill and publish it to ``settings.site``.
 
@@ -89,7 +115,8 @@ def run(
     settings : Settings
         Where to publish, as of when, in which time zone.
     dsn : str, optional
-        The database; see `capacity_kit.vault.open`. It reaches the notebook by its environment only.
+        The database; see `capacity_kit.vault.open`. The notebook is given a connection without the password; see
+        `capacity_kit.vault.broker`.
     cell_timeout : int
         Seconds that a cell may take.
     progress : callable, optional
@@ -100,6 +127,8 @@ def run(
         Asked after the run: what else must not be published, as `capacity_kit.reporting.scan.known` gives it.
     site_url : str, optional
         Where readers find the site, for its feed; the site remembers it.
+    confinement : str
+        What keeps the notebook to its own folder where `execute` runs it, in words; the result says it.
 
     Returns
     -------
@@ -121,7 +150,8 @@ def run(
     as_of = _moment(values.get("as_of"), settings)
     if "as_of" in values:
         values["as_of"] = as_of.isoformat()
-    with vault.open(dsn) as opened:
+    with ExitStack() as borrowed:
+        opened = borrowed.enter_context(vault.open(dsn))
         opened.require_deployed()
         _require_type(opened, str(values.get("resource_type", vault.ALL)))
         key, label = _named(opened, tenant)
@@ -140,19 +170,24 @@ def run(
                 "schema": deploy.SCHEMA_VERSION,
                 "PostgreSQL": opened.server.version.split(" ")[0],
                 "Python": platform.python_version(),
+                "confinement": confinement,
             },
             sql=sql_digests(),
         )
-        environment = _environment(opened, settings, as_of)
-        connection.keep_secret(opened.dsn.get_secret_value())
-        passwords = connection.Target(opened.dsn, "argument").passwords
+        loan = borrowed.enter_context(broker.lent(opened))
+        opened.close()
+        connection.keep_secret(loan.dsn, *loan.secrets)
+        passwords = loan.secrets | connection.Target(opened.dsn, "argument").passwords
         named = {opened.server.database, opened.server.role}
-    executed, failure = (execute or _execute)(node, file.stem, values, environment, cell_timeout, progress)
+        environment = _environment(loan.dsn, settings, as_of)
+        executed, failure = (execute or _execute)(
+            node, file.stem, values, environment, cell_timeout, progress
+        )
     hidden = scan.known(passwords, named) | dict(secrets() if secrets else {})
     _hold_back(file.stem, scan.notebook(executed, hidden))
     _blot(executed)
     result = _conclude(result, executed, failure and Failure(**_without(vars(failure))))
-    return Published(_publish(settings.site, declared, executed, result, as_of, hidden, site_url), result)
+    return _publish(settings.site, declared, executed, result, as_of, hidden, site_url)
 
 
 def find(notebook: str) -> Path:
@@ -225,11 +260,10 @@ def _named(opened: vault.Vault, tenant: str) -> tuple[str, str]:
     return business_key, f"{name} ({business_key})"
 
 
-def _environment(opened: vault.Vault, settings: Settings, as_of: datetime) -> dict[str, str]:
-    dsn = opened.dsn.get_secret_value()
+def _environment(dsn: str, settings: Settings, as_of: datetime) -> dict[str, str]:
     return {
-        **os.environ,
-        **({"CAPACITY_DSN": dsn} if dsn else {}),
+        **needed(os.environ),
+        "CAPACITY_DSN": dsn,
         "CAPACITY_AS_OF": as_of.isoformat(),
         "CAPACITY_TIMEZONE": settings.timezone,
     }
@@ -306,6 +340,8 @@ def _execute(
     watch = _Watch(progress)
     failure = None
     with tempfile.TemporaryDirectory(prefix="capacity-report-") as scratch:
+        # Fonts were listed once already, below the home folder that this kernel is not given.
+        environment = {"MPLCONFIGDIR": mpl.get_cachedir(), **environment, **at_home(Path(scratch))}
         try:
             execute_notebook(  # type: ignore[no-untyped-call]
                 copy.deepcopy(node),
@@ -424,7 +460,11 @@ def _conclude(result: Result, executed: NotebookNode, failure: Failure | None) -
             headline=found.headline,
             kpis=found.kpis,
             data_as_of=found.data_as_of,
+            measured_until=found.measured_until,
             simulated=found.simulated,
+            runway=found.runway,
+            runway_left_out=found.runway_left_out,
+            sql={**result.sql, **found.sql},
         )
         complaint = complete.complaint()
         if complaint is None:
@@ -442,10 +482,11 @@ def _publish(
     as_of: datetime,
     hidden: Mapping[str, str],
     site_url: str | None,
-) -> Path:
+) -> Published:
     defaults = {p.name: p.default for p in declared}
     others = {k: v for k, v in result.parameters.items() if k not in ("tenant", "as_of") and v != defaults[k]}
     place = site.folder(result.notebook, result.tenant, pd.Timestamp(as_of).to_pydatetime(), others)
+    result = changes.compared(result, changes.before(root / place.parent, result))
     files = {
         "notebook.ipynb": nbformat.writes(executed),  # type: ignore[no-untyped-call]
         "index.html": render.page(executed, result, {p.name: p.description for p in declared}),
@@ -456,4 +497,4 @@ def _publish(
     with site.locked(root):
         site.put(root, place, files)
         index.write(root, site_url)
-    return root / place / "index.html"
+    return Published(root / place / "index.html", result)

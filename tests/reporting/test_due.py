@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +19,9 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from capacity_kit import cli, settings
+from capacity_kit import cli, settings, vault
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import due, schedule
+from capacity_kit.reporting import confine, due, schedule
 from capacity_kit.vault.runs import Run
 
 MONDAY = datetime(2026, 11, 2, 6, tzinfo=UTC)
@@ -32,25 +33,25 @@ mood: str = "ok"  # what it finds
 as_of: str | None = None  # the moment
 """
 PUBLISH = """
-import os, pathlib
+import pathlib
 from capacity_kit.reporting.result import Kpi, publish
-said = pathlib.Path(os.environ["HOME"], "mood")
+said = pathlib.Path({mood!r})
 mood = said.read_text() if said.is_file() else mood
 if mood == "failed" or (mood == "one fails" and tenant == "b"):
     raise RuntimeError("no luck")
-publish("ok" if mood == "one fails" else mood, f"About {tenant}.", [Kpi("Runway", "12 days", "bad")])
+publish("ok" if mood == "one fails" else mood, f"About {{tenant}}.", [Kpi("Runway", "12 days", "bad")])
 """
 
 
 class Station:
     """A schedule, a site and a database, and the clock that things are due by."""
 
-    def __init__(self, folder, database, monkeypatch):
+    def __init__(self, folder, database):
         self.folder, self.database, self.site = folder, database, folder / "site"
         self.file = folder / "schedule.yml"
         self.mood = folder / "mood"
-        monkeypatch.setenv("HOME", str(folder))
-        self.notebook("trial", PUBLISH)
+        self.publish = PUBLISH.format(mood=str(self.mood))
+        self.notebook("trial", self.publish)
         self.reports("")
 
     def notebook(self, name, *sources):
@@ -115,8 +116,8 @@ class Station:
 COMMAND = """
 import sys
 from pathlib import Path
-from capacity_kit import cli, settings
-from capacity_kit.reporting import due, schedule
+from capacity_kit import cli, settings, vault
+from capacity_kit.reporting import confine, due, schedule
 if __name__ == "__main__":
     file = Path(sys.argv[1])
     due.run_due(schedule.load(file), folder=file.parent, settings=settings.load(), dsn=sys.argv[2], workers=2)
@@ -124,8 +125,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def station(tmp_path, pg18, monkeypatch):
-    return Station(tmp_path, pg18, monkeypatch)
+def station(tmp_path, pg18):
+    return Station(tmp_path, pg18)
 
 
 def test_a_report_is_made_when_it_is_due_and_once(station):
@@ -152,6 +153,118 @@ def test_a_channels_address_holds_a_report_back_though_its_notebook_never_had_it
     )
     assert not list(station.site.rglob("*")), "nothing of it is there"
     assert "T0KEN" not in str(station.told()) + str(station.runs("*"))
+
+
+LOOKING = """
+import gc, os, pathlib, subprocess, sys
+from capacity_kit import vault
+from capacity_kit.reporting.study import Study
+study = Study(tenant)
+found = [str(dict(os.environ)), repr(study.__dict__), repr(study.vault), repr(study.vault.dsn.get_secret_value()),
+         repr(study.vault._engine.url), repr(vars(study.vault.target))]
+for process in ["self", *(p.name for p in pathlib.Path("/proc").iterdir() if p.name.isdecimal())]:
+    try:
+        found.append(pathlib.Path("/proc", process, "environ").read_text(errors="replace"))
+    except OSError:
+        continue
+for file in {files!r}:
+    try:
+        found.append(pathlib.Path(file).read_text())
+    except OSError:
+        continue
+found += [str(o) for o in gc.get_objects() if isinstance(o, (dict, list, tuple)) and len(o) < 1000]
+frame = sys._getframe()
+while frame:
+    found.append(repr(frame.f_locals))
+    frame = frame.f_back
+secret = "".join(chr(ord(c) - 1) for c in {shifted!r})
+print("read", [i for i, text in enumerate(found) if secret in text], len(found))
+print("asked", study.read("runs_clock").shape)
+"""
+
+
+def test_a_notebook_finds_the_password_nowhere(station, guarded, monkeypatch, tmp_path):
+    port, secret = guarded
+    with vault.open(f"postgresql://clerk:{secret}@127.0.0.1:{port}/capacity") as opened:
+        opened.deploy()
+    for name, value in (("PGHOST", "127.0.0.1"), ("PGPORT", str(port)), ("PGUSER", "clerk")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGDATABASE", "capacity")
+    monkeypatch.setenv("PGPASSWORD", secret)
+    files = [tmp_path / "pgpass", tmp_path / "channels.toml"]
+    for file, variable in zip(files, ("PGPASSFILE", "CAPACITY_CHANNELS"), strict=True):
+        file.write_text(f'[channels]\nCHAT = "slack://{secret}"\n')
+        file.chmod(0o600)
+        monkeypatch.setenv(variable, str(file))
+    shifted = "".join(chr(ord(c) + 1) for c in secret)
+    looking = LOOKING.format(files=[str(file) for file in files], shifted=shifted)
+    station.notebook("trial", looking, station.publish)
+    station.reports("")
+    monkeypatch.setattr(station, "database", Given(None))
+    (made,) = station.call(MONDAY)
+    assert made.state == "ok", made.headline
+    said = made.page.read_text()
+    assert "read []" in said
+    assert "asked (1, 1)" in said
+
+
+@dataclass(frozen=True)
+class Given:
+    """A database that the environment names."""
+
+    dsn: str | None
+
+
+OUTSIDE = """
+import os, pathlib, signal
+for place in {places!r}:
+    try:
+        pathlib.Path(place).write_text("x")
+        print("wrote", place)
+    except OSError as error:
+        print("kept out:", error.strerror)
+try:
+    os.kill(os.getppid(), signal.SIGTERM)
+    print("killed")
+except PermissionError:
+    print("kept from others")
+import tempfile
+with tempfile.NamedTemporaryFile() as file:
+    print("own", file.name.startswith(os.getcwd()), os.path.expanduser("~") == os.getcwd())
+"""
+
+
+@pytest.mark.skipif(not confine.abi(), reason="this kernel has no Landlock, and a report says so")
+def test_a_notebook_writes_nowhere_but_in_its_own_folder(station):
+    station.call(MONDAY - timedelta(days=1))
+    station.site.mkdir()
+    places = [station.folder / "x", station.site / "index.html", station.file, "/tmp/x-of-a-notebook"]
+    station.notebook("trial", OUTSIDE.format(places=[str(p) for p in places]), station.publish)
+    before = station.file.read_text()
+    (made,) = station.call(MONDAY)
+    assert made.state == "ok", made.headline
+    said = made.page.read_text()
+    assert said.count("kept out: Permission denied") == len(places)
+    assert "kept from others" in said
+    assert "own True True" in said
+    assert station.file.read_text() == before
+    assert not (station.folder / "x").exists()
+    result = json.loads((made.page.parent / "result.json").read_text())
+    assert result["versions"]["confinement"].startswith("Landlock")
+
+
+def test_what_a_notebook_leaves_running_ends_with_it(station):
+    mark = f"sleep 5{os.getpid()}"
+    station.notebook(
+        "trial",
+        f"import subprocess; subprocess.Popen({mark.split()!r}, start_new_session=True); print('begun')",
+        station.publish,
+    )
+    (made,) = station.call(MONDAY)
+    assert made.state == "ok"
+    assert (
+        mark not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_a_line_that_is_read_as_it_comes_due_is_not_late(station):
@@ -227,7 +340,8 @@ def test_whoever_is_to_be_told_is_told_once_in_the_transaction_that_records_it(s
     assert mail[4] == "Trial, All tenants and the system: ok"
     body = mail[5].splitlines()
     assert body[0] == "About ALL."
-    assert "Runway: 12 days act" in body
+    assert "Runway: 12 days (act)" in body
+    assert "- This is the first report of this kind, so there is none to compare it with." in body
     assert "Report: https://reports.example/site/trial/_all/2026-11-02T060000Z/index.html" in body
     assert mail[6] == str(made.page)
 
@@ -274,7 +388,8 @@ def test_when_the_verdict_changed(station):
         told += [m.told for m in station.call(MONDAY + week * WEEK)]
     assert told == [1, 0, 1, 0, 1, 1]
     last = station.told()[-1][5]
-    assert "The report before, of 2026-11-30 06:00 UTC: cannot be trusted." in last.splitlines()
+    assert "What changed since 2026-11-30 06:00 UTC:" in last.splitlines()
+    assert "- The verdict is “ok”; it was “cannot be trusted”." in last.splitlines()
     assert len(station.pages()) == 6, "they are made and published in any case"
 
 
@@ -331,7 +446,7 @@ def test_a_place_that_leads_out_of_the_site_is_not_removed(tmp_path):
 
 def test_hosts_that_call_at_once_make_each_report_once(station):
     station.tenants("a", "b", "c", "d")
-    station.notebook("slow", "import time; time.sleep(0.5)", PUBLISH)
+    station.notebook("slow", "import time; time.sleep(0.5)", station.publish)
     station.reports("fan_out: every tenant, recipients: [EMAIL]", notebook="slow")
     with ThreadPoolExecutor(3) as pool:
         made = [m for call in pool.map(station.call, [MONDAY] * 3) for m in call]
@@ -343,7 +458,7 @@ def test_hosts_that_call_at_once_make_each_report_once(station):
 @pytest.mark.slow
 def test_cut_off_anywhere_nothing_is_lost_halved_or_told_twice(station):
     station.tenants("a", "b")
-    station.notebook("slow", "import time; time.sleep(0.3)", PUBLISH)
+    station.notebook("slow", "import time; time.sleep(0.3)", station.publish)
     station.reports("fan_out: every tenant, recipients: [EMAIL]", notebook="slow")
     draw = random.Random(7)
     ended = False

@@ -160,12 +160,13 @@ def test_no_address_or_token_reaches_the_cells():
     secrets = {
         "CAPACITY_CHANNEL_SLACK": "slack://hush", "CAPACITY_CHANNELS": "/hush", "CAPACITY_HEARTBEAT_URL": "hush",
         "AWS_SECRET_ACCESS_KEY": "hush", "GITHUB_TOKEN": "hush",
+        "PGPASSWORD": "hush", "PGPASSFILE": "hush", "PGSERVICEFILE": "hush", "XDG_CONFIG_HOME": "hush",
     }  # fmt: skip
     executed, _ = forked(
-        "import os; print(dict(os.environ))", environment={**os.environ, **secrets, "PGPORT": "5"}
+        "import os; print(dict(os.environ))", environment={**os.environ, **secrets, "CAPACITY_AS_OF": "5"}
     )
     assert "hush" not in said(executed)
-    assert "'PGPORT': '5'" in said(executed)
+    assert "'CAPACITY_AS_OF': '5'" in said(executed)
     job = fanout.Job("n", {}, load(), "host=h password=hush")
     assert "hush" not in repr(job)
 

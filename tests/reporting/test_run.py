@@ -62,7 +62,7 @@ def test_a_report_is_page_notebook_and_result(publish, tmp_path):
     found = json.loads((done.page.parent / "result.json").read_text())
     asked = {"tenant": "ALL", "resource_type": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
     assert found["parameters"] == asked
-    assert set(found["versions"]) == {"capacity-kit", "schema", "PostgreSQL", "Python"}
+    assert set(found["versions"]) == {"capacity-kit", "schema", "PostgreSQL", "Python", "confinement"}
     html = done.page.read_text()
     assert "14 days." in html
     assert "publish(" not in html
@@ -106,7 +106,7 @@ def test_what_is_published_but_no_result_is_a_failure_that_says_why(publish, sho
     assert done.result.verdict == "failed"
     assert done.result.headline.startswith(f"Failed: what the notebook published is no result: {said}")
     assert done.result.complaint() is None
-    assert json.loads((done.page.parent / "result.json").read_text())["sql"]["queries"]
+    assert json.loads((done.page.parent / "result.json").read_text())["sql"]["step_9_capacity_planning.sql"]
 
 
 def test_a_notebook_that_publishes_nothing_has_failed(publish):
@@ -142,13 +142,13 @@ def test_an_unknown_notebook_is_refused_with_the_names_of_those_there_are():
 def test_a_secret_holds_the_whole_report_back_in_one_line_without_it(publish, pg18, tmp_path, monkeypatch):
     monkeypatch.setenv("CAPACITY_CHANNEL_CHAT", "slack://T0KEN4ABCDEFGHIJKL/rest")
     dsn = pg18.dsn + "&password=hunter2-secret"
-    cells = ("print('kept')", "import os; print(os.environ['CAPACITY_DSN'])", GOOD)
+    cells = ("print('kept')", "print('hunter2' + '-secret')", GOOD)
     with pytest.raises(CapacityError) as held:
         publish(*cells, dsn=dsn)
     assert held.value.message == "The report trial is held back: cell 6 holds the database's password"
     assert "hunter2" not in str(held.value)
     with pytest.raises(CapacityError, match="cell 5 holds the database's password"):
-        publish("import os; raise RuntimeError(os.environ['CAPACITY_DSN'])", dsn=dsn)
+        publish("raise RuntimeError('hunter2' + '-secret')", dsn=dsn)
     with pytest.raises(CapacityError, match="cell 5 holds the address of channel CHAT"):
         publish("print('T0KEN4' + 'ABCDEFGHIJKL')", GOOD)
     assert not list((tmp_path / "site").rglob("*"))
@@ -163,11 +163,7 @@ def test_a_secret_that_only_the_page_shows_holds_it_back(publish, pg18, tmp_path
 
 
 def test_a_password_too_short_to_be_told_from_a_word_is_blotted_out(publish, pg18):
-    done = publish(
-        "import os; print(os.environ['CAPACITY_DSN'].rpartition('=')[2])",
-        GOOD,
-        dsn=pg18.dsn + "&password=hush55",
-    )
+    done = publish("print('hush' + '55')", GOOD, dsn=pg18.dsn + "&password=hush55")
     assert done.result.verdict == "ok"
     for file in done.page.parent.iterdir():
         assert "hush55" not in file.read_text(), file.name
@@ -177,6 +173,32 @@ def test_a_password_too_short_to_be_told_from_a_word_is_blotted_out(publish, pg1
 def test_a_password_that_is_a_word_of_the_notebook_format_spoils_nothing(publish, pg18):
     done = publish(GOOD, dsn=pg18.dsn + "&password=code")
     assert done.result.verdict != "failed"
+
+
+def test_a_report_says_what_changed_since_the_one_before(publish):
+    first = publish(GOOD, as_of="2026-11-01")
+    assert (first.result.compared_with, first.result.changes) == ("", ())
+    told = 'publish("at risk", "Now.", [Kpi("Days", "3")])'
+    second = publish(GOOD.rpartition("publish(")[0] + told, as_of="2026-11-02")
+    assert second.result.compared_with == "2026-11-01T00:00:00+00:00"
+    assert second.result.changes[0] == "The verdict is “at risk”; it was “ok”."
+    assert json.loads((second.page.parent / "result.json").read_text())["changes"] == list(
+        second.result.changes
+    )
+
+
+def test_a_kernel_is_given_no_password(publish, pg18, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "hush-hush-hush")
+    monkeypatch.setenv("CAPACITY_CHANNEL_CHAT", "slack://T0KEN4ABCDEFGHIJKL/rest")
+    done = publish(
+        "import os, pathlib\nfrom capacity_kit.reporting.study import Study\nstudy = Study()\n"
+        "seen = str(os.environ) + pathlib.Path('/proc/self/environ').read_text() + study.vault.dsn.get_secret_value()\n"
+        "print(['hush-' * 2 in seen, 'hunter2' in seen, 'T0KEN4' in seen, study.read('runs_clock').shape])",
+        GOOD,
+        dsn=pg18.dsn + "&password=hunter2-secret",
+    )
+    assert done.result.verdict == "ok", done.result.headline
+    assert "[False, False, False, (1, 1)]" in done.page.read_text()
 
 
 def test_a_notebook_works_in_a_folder_of_its_own(publish, tmp_path):
