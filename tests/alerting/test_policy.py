@@ -315,6 +315,43 @@ def test_a_night_may_span_midnight():
 
 
 @pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-28", 7),
+        ("Europe/Berlin", "2026-10-24", 9),
+        ("America/New_York", "2026-10-24", 8),  # it changes its clock a week later
+        ("America/New_York", "2026-10-31", 9),
+        ("America/New_York", "2026-03-07", 7),
+    ],
+)
+def test_the_night_in_which_the_clock_changes_has_its_own_length(zone, day, hours):
+    noon = pd.Timestamp(f"{day} 12:00", tz=zone).tz_convert("UTC")
+    quarters = micros(pd.date_range(noon, periods=4 * 26, freq="15min"))[: 4 * 24]
+    assert Calendar(zone).night(quarters).sum() == 4 * hours
+
+
+@pytest.mark.parametrize(
+    ("zone", "called"),
+    [
+        # Friday 16:00 in Berlin; the clock goes back on Sunday, Monday is a holiday: first called on Tuesday at 09:00
+        ("Europe/Berlin", ["10-27 08:00", "10-27 10:00", "10-27 12:00"]),
+        # Friday 10:00 in New York; no holiday, and no change of the clock yet
+        ("America/New_York", ["10-23 16:00", "10-23 18:00", "10-23 20:00", "10-26 13:00"]),
+    ],
+)
+def test_escalation_keeps_to_the_hours_of_its_zone_over_a_change_of_the_clock_and_a_holiday(zone, called):
+    off = frozenset({dt.date(2026, 10, 26)}) if zone == "Europe/Berlin" else frozenset()
+    at = micros(pd.date_range("2026-10-23 14:00", "2026-10-27 13:59", freq="30min", tz="UTC"))
+    pair = Pair(Policy(80, escalation_minutes=120, business_hours_only=True))
+    for now, gates in zip(at.tolist(), Hours(Calendar(zone, holidays=off)).gates(at), strict=True):
+        pair.evaluate(now, 85, gates)
+    [alert] = pair.alerts
+    assert alert.raised_at == at[0]
+    first = [f"{pd.Timestamp(one, unit='us'):%m-%d %H:%M}" for one in alert.escalated_at[: len(called)]]
+    assert first == called
+
+
+@pytest.mark.parametrize(
     ("start", "end", "hours"),
     [
         ("2026-06-01 00:00", "2026-06-08 00:00", 40),
