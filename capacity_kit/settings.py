@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
         "UTC", description="The reader's time zone; data are kept in UTC."
     )
+    browser: str | None = Field(
+        None,
+        description="The browser that prints reports as PDF (default: a Chromium or Chrome on the path).",
+    )
     channels: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         None, description="A file with the addresses of the channels by which people are told."
     )

@@ -110,11 +110,12 @@ def table(
     first : int
         Rows that a report shows at once on a screen; the others unfold, and are printed.
     empty : str
-        What to say when there is no row.
+        What to say when there is no row; nothing when it is empty.
     """
     columns = columns or {str(name): str(name) for name in frame.columns}
     if frame.empty:
-        _display(f"{caption}: {empty}", f"<p>{escape(empty)}</p>")
+        if empty:
+            _display(f"{caption}: {empty}", f"<p>{escape(empty)}</p>")
         return
     shown = frame.head(top)
     rest = len(frame) - len(shown)
