@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from capacity_kit import units
 from capacity_kit.reporting import site
 from capacity_kit.reporting.result import Result, State
 
@@ -30,7 +31,7 @@ class Lasts(NamedTuple):
     Attributes
     ----------
     resource : str
-        The key of the resource.
+        Whose it is, in words.
     p10, p50, p90 : int or None
         Days by which its capacity is reached with a probability of 10, 50 and 90 %; None: later than a year, or,
         beside a `p50`, not known.
@@ -135,7 +136,7 @@ def shortest(result: Result) -> Lasts | None:
     first = min(
         known, key=lambda r: (r.p50_days is None, r.p50_days or 0, r.p10_days is None, r.p10_days or 0)
     )
-    return Lasts(first.resource, first.p10_days, first.p50_days, first.p90_days)
+    return Lasts(units.resource(first.resource_type, first.resource_name), first.p10_days, first.p50_days, first.p90_days)
 
 
 def moment(as_of: str) -> datetime:

@@ -17,15 +17,15 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from capacity_kit import resources
-from capacity_kit.reporting import catalogue, feed, render, site, sparkline
+from capacity_kit.reporting import catalogue, feed, site, sparkline
 from capacity_kit.reporting.catalogue import LATEST, Catalogue, Entry, Pair
 
 MONTHS: Final = "_month"
 ATTENTION: Final = "_attention"
 
-FIRST: Final = 12
+FIRST: Final = 10
 """Reports that need attention on the front page; more have pages of their own."""
-NEWEST: Final = 24
+NEWEST: Final = 12
 """Of the newest reports as many are on the front page; more are on the tenants' and the months' pages."""
 NAMED: Final = 40
 """Tenants that are named on the front page; of more there is a list apart."""
@@ -192,10 +192,11 @@ def _differing(before: Pair | None, after: Pair | None) -> Iterable[Entry]:
 @cache
 def _environment() -> Environment:
     folder = resources.path("theme") / "site"
+    styles = (folder.parent / "style.css", folder / "site.css")
     made = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.globals |= {
         # The theme's own files.
-        "css": Markup(f"{render.style()}\n{(folder / 'site.css').read_text(encoding='utf-8')}"),  # noqa: S704
+        "css": Markup("\n".join(file.read_text(encoding="utf-8") for file in styles)),  # noqa: S704
         "tenants": site.TENANTS,
         "months": MONTHS,
         "needing": ATTENTION,
@@ -238,6 +239,9 @@ def _front(found: Found) -> str:
         named=tenants if len(tenants) <= NAMED else [],
         attention=[found.row(entry) for entry in found.attention[:FIRST]],
         attention_count=len(found.attention),
+        tally=[
+            (state, n) for state in site.GRAVITY if (n := sum(e.verdict == state for e in found.attention))
+        ],
         newest=[
             found.row(e) for e in heapq.nlargest(NEWEST, found.entries, key=lambda e: (e.as_of, e.place))
         ],
