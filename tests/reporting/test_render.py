@@ -134,12 +134,15 @@ def test_one_h1_and_a_table_of_contents_that_resolves():
 def test_a_failure_stands_on_top_with_its_cell_and_error():
     html = page(
         new_markdown_cell("## Later"),
+        shown(source=f"1 / 0  # {EVIL}"),
         verdict="failed",
-        failure=Failure("growth_analysis", 4, "History", "ZeroDivisionError: division by zero"),
+        failure=Failure("growth_analysis", 3, "History", "ZeroDivisionError: division by zero"),
     )
+    assert_harmless(html)
     assert html.index("not complete") < html.index("Contents")
-    for part in ("growth_analysis", "cell 4", "History", "ZeroDivisionError: division by zero"):
+    for part in ("growth_analysis", "cell 3", "History", "ZeroDivisionError: division by zero"):
         assert part in html
+    assert BeautifulSoup(html, "html.parser").select_one(".failure details pre").text == f"1 / 0  # {EVIL}"
 
 
 def test_simulated_data_is_said_on_the_face():
