@@ -291,7 +291,7 @@ BEGIN
     IF p_outcome NOT IN ('SENT', 'FAILED', 'DEAD') THEN
         RAISE EXCEPTION '% is no outcome: SENT, FAILED or DEAD', p_outcome;
     END IF;
-    PERFORM FROM capacity_alerting.notification_h WHERE notification_hk = p_notification_hk FOR UPDATE;
+    PERFORM FROM capacity_alerting.notification_h WHERE notification_hk = p_notification_hk FOR NO KEY UPDATE;  -- so that alerts can join it meanwhile
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no notification %', p_notification_hk;
     END IF;
@@ -328,7 +328,7 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_again bytea;
 BEGIN
-    PERFORM FROM capacity_alerting.notification_h WHERE notification_hk = p_notification_hk FOR UPDATE;
+    PERFORM FROM capacity_alerting.notification_h WHERE notification_hk = p_notification_hk FOR NO KEY UPDATE;  -- so that alerts can join it meanwhile
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no notification %', p_notification_hk;
     END IF;

@@ -286,6 +286,7 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.alert_s (
 CREATE UNIQUE INDEX IF NOT EXISTS alert_s_current ON capacity_alerting.alert_s (alert_hk) WHERE load_end_date IS NULL;
 CREATE INDEX IF NOT EXISTS alert_s_unresolved ON capacity_alerting.alert_s (alert_hk) WHERE load_end_date IS NULL AND resolved_at IS NULL;
 CREATE INDEX IF NOT EXISTS alert_s_undecided ON capacity_alerting.alert_s (alert_hk) WHERE load_end_date IS NULL AND verdict = 'OPEN';
+CREATE INDEX IF NOT EXISTS alert_s_resolved_by_hand ON capacity_alerting.alert_s (resolved_at) WHERE load_end_date IS NULL AND resolved_by <> 'auto';
 CREATE INDEX IF NOT EXISTS alert_s_raised ON capacity_alerting.alert_s (raised_at) WHERE load_end_date IS NULL;
 COMMENT ON TABLE capacity_alerting.alert_s IS 'What is known of an alert, and what was done about it.';
 COMMENT ON COLUMN capacity_alerting.alert_s.next_level IS 'What it warns of: see episode_s.next_level.';
@@ -745,9 +746,14 @@ BEGIN
                     WHEN c.at IS NOT NULL OR (s.is_over AND s.measured = 0) THEN 'CENSORED'
                     WHEN s.is_over THEN 'FALSE' ELSE 'OPEN' END AS verdict
         FROM seen s CROSS JOIN LATERAL (SELECT least(s.grew_at, s.fell_at, s.by_hand_at) AS at) c),
+    free AS MATERIALIZED (  -- what an operator's session holds waits for the next evaluation, and that for nobody
+        SELECT c.alert_hk FROM decided d JOIN capacity_alerting.alert_s c ON c.alert_hk = d.alert_hk AND c.load_end_date IS NULL AND c.verdict = 'OPEN'
+        WHERE d.verdict <> 'OPEN' OR d.measured >= 50
+        FOR NO KEY UPDATE OF c SKIP LOCKED),
     waiting AS (  -- reading fifty rows again costs less than writing one every time
         UPDATE capacity_alerting.alert_s a SET judged_until = p_at
-        FROM decided d WHERE d.verdict = 'OPEN' AND d.measured >= 50 AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL),
+        FROM decided d JOIN free f ON f.alert_hk = d.alert_hk
+        WHERE d.verdict = 'OPEN' AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL),
     verdict AS (
         UPDATE capacity_alerting.alert_s a
         SET verdict = d.verdict, verdict_by = 'auto', verdict_at = p_at,
@@ -760,7 +766,8 @@ BEGIN
                 WHEN d.censored_at = d.grew_at THEN format('the capacity grew by %s', to_char(d.grew_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
                 WHEN d.censored_at = d.fell_at THEN format('usage fell by 5%% or more by %s', to_char(d.fell_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
                 ELSE format('%s said: %s', d.resolved_by, CASE d.resolved_how WHEN 'CAPACITY_ADDED' THEN 'capacity was added' ELSE 'usage was cut' END) END
-        FROM decided d WHERE d.verdict <> 'OPEN' AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL
+        FROM decided d JOIN free f ON f.alert_hk = d.alert_hk
+        WHERE d.verdict <> 'OPEN' AND a.alert_hk = d.alert_hk AND a.load_end_date IS NULL
         RETURNING a.alert_hk)
     SELECT count(*) INTO v_decided FROM verdict;
     RETURN v_decided;
@@ -838,7 +845,8 @@ COMMENT ON FUNCTION capacity_alerting.standing_notifications() IS
     'The notifications that answer for what joins them: they arrived or still may, and the alert that they lead with is not resolved.';
 
 -- One notification for each (channel, contact, kind, family) of these alerts: a storm is one page, and a disk that is full is none of being about to be.
-CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz) RETURNS integer
+DROP FUNCTION IF EXISTS capacity_alerting.notify_of(text, bytea[], bytea, timestamptz);  -- before a rehearsal left the alerts that stand alone
+CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz, p_is_rehearsal boolean) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_default text[] := (SELECT array_agg(c.name ORDER BY c.name) FROM capacity_alerting.channel c WHERE c.is_default);
@@ -886,7 +894,7 @@ BEGIN
         JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
              AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL
         JOIN capacity_alerting.standing_notifications() sn ON sn.notification_hk = n.notification_hk
-        WHERE p_kind = 'ALERT'
+        WHERE p_kind = 'ALERT' AND NOT p_is_rehearsal
         ORDER BY o.alert_hk, o.channel, n.queued_at DESC),
     placed AS MATERIALIZED (
         SELECT o.channel, o.contact, o.is_unheard, e.*,
@@ -954,8 +962,8 @@ BEGIN
     RETURN v_sent;
 END
 $$;
-COMMENT ON FUNCTION capacity_alerting.notify_of(text, bytea[], bytea, timestamptz) IS
-    'Queues what people are told of these alerts (ALERT or ESCALATION), grouped by what fails together; how many notifications. Nothing where p_at is older than notify_within_hours.';
+COMMENT ON FUNCTION capacity_alerting.notify_of(text, bytea[], bytea, timestamptz, boolean) IS
+    'Queues what people are told of these alerts (ALERT or ESCALATION), grouped by what fails together; how many notifications. Nothing where p_at is older than notify_within_hours. p_is_rehearsal: nothing joins what was told before.';
 
 -- Whoever was told hears of the end: once, when all that the incident holds is resolved.
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of_end(p_alerts bytea[], p_at timestamptz) RETURNS integer
@@ -972,7 +980,9 @@ BEGIN
         SELECT DISTINCT n.dedup_key
         FROM capacity_alerting.notification_alert_l k
         JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
-        WHERE k.alert_hk = ANY (p_alerts) AND n.kind IN ('ALERT', 'ESCALATION')),
+        WHERE k.alert_hk = ANY (p_alerts) AND n.kind IN ('ALERT', 'ESCALATION')
+          AND NOT EXISTS (SELECT FROM capacity_alerting.notification_s r WHERE r.dedup_key = n.dedup_key AND r.load_end_date IS NULL AND r.kind = 'RESOLUTION'
+                            AND r.channel = n.channel AND r.contact IS NOT DISTINCT FROM n.contact)),
     told AS MATERIALIZED (
         SELECT DISTINCT i.dedup_key, n.channel, n.contact, n.notification_hk, k.alert_hk, k.is_cause, n.kind, a.resolved_at, a.raised_at, a.severity, a.message,
                a.resolved_by, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, a.tenant_hk
@@ -1037,7 +1047,9 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION capacity_alerting.current_threshold(bytea) IS 'A threshold''s current version.';
 
--- All that follows from one evaluation. p_is_rehearsal: every threshold is looked at, and gates are named but hold nothing.
+-- All that follows from one evaluation. p_is_rehearsal: every threshold is looked at, gates are named but hold nothing, and what
+-- stands is neither touched nor waited for. Rows that an operator's open transaction holds are left to the next evaluation
+-- (SKIP LOCKED): whoever goes to lunch between BEGIN and COMMIT silences nobody else's alerts.
 CREATE OR REPLACE FUNCTION capacity_alerting.follow_verdicts(p_tenant_hk bytea, p_at timestamptz, p_is_live boolean, p_is_rehearsal boolean)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off SET enable_mergejoin = off SET work_mem = '64MB' AS $$
 DECLARE
@@ -1052,12 +1064,14 @@ DECLARE
     v_raised bytea[];
     v_escalated bytea[];
     v_resolved bytea[];
+    v_over bytea[];
+    v_told_since timestamptz := p_at - make_interval(secs => 3600 * capacity_ops.setting('notify_within_hours')::float8);
     v_untold bytea[];
     v_thresholds integer;
     v_exceeded integer;
     v_unknown integer;
     v_opened integer := 0;
-    v_ended integer;
+    v_ended integer := 0;
     v_count integer;
     v_sent integer := 0;
 BEGIN
@@ -1101,41 +1115,60 @@ BEGIN
     FROM verdict v;
 
     -- What a clock that ran ahead began has begun now: else nothing would be escalated, suppressed or judged until then
-    IF p_is_live THEN
+    IF p_is_live AND NOT p_is_rehearsal THEN
         UPDATE capacity_alerting.episode_s e SET started_at = p_at
-        WHERE e.load_end_date IS NULL AND e.ended_at IS NULL AND e.started_at > p_at + interval '5 minutes'
-          AND (p_tenant_hk IS NULL OR e.tenant_hk = p_tenant_hk);
+        FROM (SELECT c.episode_hk FROM capacity_alerting.episode_s c
+              WHERE c.load_end_date IS NULL AND c.ended_at IS NULL AND c.started_at > p_at + interval '5 minutes'
+                AND (p_tenant_hk IS NULL OR c.tenant_hk = p_tenant_hk)
+              FOR NO KEY UPDATE OF c SKIP LOCKED) free
+        WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
         UPDATE capacity_alerting.alert_s a SET raised_at = p_at, horizon_until = a.horizon_until - (a.raised_at - p_at)
-        WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL AND a.raised_at > p_at + interval '5 minutes'
-          AND (p_tenant_hk IS NULL OR a.tenant_hk = p_tenant_hk);
+        FROM (SELECT c.alert_hk FROM capacity_alerting.alert_s c
+              WHERE c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.raised_at > p_at + interval '5 minutes'
+                AND (p_tenant_hk IS NULL OR c.tenant_hk = p_tenant_hk)
+              FOR NO KEY UPDATE OF c SKIP LOCKED) free
+        WHERE a.alert_hk = free.alert_hk AND a.load_end_date IS NULL;
     END IF;
 
-    -- Episodes end
-    UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'RECOVERY'
-    FROM unnest(v_pairs) p
-    JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-    WHERE e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND p.is_cleared;
-    GET DIAGNOSTICS v_ended = ROW_COUNT;
-    UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'WITHDRAWN'
-    FROM capacity_alerting.episode_l l
-    WHERE l.episode_hk = e.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
-      AND (SELECT true FROM capacity_planning.capacity_threshold_s t  -- looked up for each open episode: a join would go through all thresholds and tenants
-           WHERE t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE
-             AND (t.resource_type = e.resource_type OR t.resource_type = 'ALL')
-             AND (t.tenant_hk IS NULL OR EXISTS (SELECT FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk AND w.is_active))) IS NULL;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    v_ended := v_ended + v_count;
+    IF NOT p_is_rehearsal THEN
+        -- Episodes end
+        UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'RECOVERY'
+        FROM (SELECT c.episode_hk
+              FROM unnest(v_pairs) p
+              JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+              JOIN capacity_alerting.episode_s c ON c.episode_hk = l.episode_hk AND c.load_end_date IS NULL AND c.ended_at IS NULL
+              WHERE p.is_cleared
+              FOR NO KEY UPDATE OF c SKIP LOCKED) free
+        WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
+        GET DIAGNOSTICS v_ended = ROW_COUNT;
+        UPDATE capacity_alerting.episode_s e SET ended_at = p_at, ended_by = 'WITHDRAWN'
+        FROM (SELECT c.episode_hk
+              FROM capacity_alerting.episode_s c JOIN capacity_alerting.episode_l l ON l.episode_hk = c.episode_hk
+              WHERE c.load_end_date IS NULL AND c.ended_at IS NULL AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
+                AND (SELECT true FROM capacity_planning.capacity_threshold_s t  -- looked up for each open episode: a join would go through all thresholds and tenants
+                     WHERE t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL AND t.is_active IS NOT FALSE
+                       AND (t.resource_type = c.resource_type OR t.resource_type = 'ALL')
+                       AND (t.tenant_hk IS NULL OR EXISTS (SELECT FROM capacity_ops.tenant w WHERE w.tenant_hk = t.tenant_hk AND w.is_active))) IS NULL
+              FOR NO KEY UPDATE OF c SKIP LOCKED) free
+        WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        v_ended := v_ended + v_count;
 
-    IF v_pairs IS NOT NULL THEN  -- most evaluations have nothing to follow
         -- They go on
         UPDATE capacity_alerting.episode_s e
-        SET peak = CASE WHEN p.is_upward THEN greatest(e.peak, p.measure) ELSE least(e.peak, p.measure) END,
-            reached_at = coalesce(e.reached_at, CASE WHEN p.utilization >= e.next_level THEN p_at END)
-        FROM unnest(v_pairs) p
-        JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-        WHERE e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL AND p.exceeded IS NOT NULL
-          AND (CASE WHEN p.is_upward THEN p.measure > e.peak ELSE p.measure < e.peak END OR (e.reached_at IS NULL AND p.utilization >= e.next_level));
+        SET peak = CASE WHEN free.is_upward THEN greatest(e.peak, free.measure) ELSE least(e.peak, free.measure) END,
+            reached_at = coalesce(e.reached_at, CASE WHEN free.utilization >= e.next_level THEN p_at END)
+        FROM (SELECT c.episode_hk, p.is_upward, p.measure, p.utilization
+              FROM unnest(v_pairs) p
+              JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+              JOIN capacity_alerting.episode_s c ON c.episode_hk = l.episode_hk AND c.load_end_date IS NULL AND c.ended_at IS NULL
+              WHERE p.exceeded IS NOT NULL
+                AND (CASE WHEN p.is_upward THEN p.measure > c.peak ELSE p.measure < c.peak END OR (c.reached_at IS NULL AND p.utilization >= c.next_level))
+              FOR NO KEY UPDATE OF c SKIP LOCKED) free
+        WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
+    END IF;
 
+    IF v_pairs IS NOT NULL THEN  -- most evaluations have nothing to follow
         -- They begin
         WITH begun AS MATERIALIZED (
             SELECT p.*, k.bk, capacity_ops.hash_key(k.bk) AS hk,
@@ -1152,7 +1185,7 @@ BEGIN
             WHERE p.exceeded
               AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
                               WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
-                                AND e.load_end_date IS NULL AND e.ended_at IS NULL)),
+                                AND e.load_end_date IS NULL AND e.ended_at IS NULL AND NOT p_is_rehearsal)),
         hub AS (
             INSERT INTO capacity_alerting.episode_h (episode_hk, episode_bk, load_date, record_source)
             SELECT b.hk, b.bk, v_started, 'capacity_alerting' FROM begun b ON CONFLICT DO NOTHING RETURNING episode_hk),
@@ -1178,7 +1211,7 @@ BEGIN
             GROUP BY l.capacity_threshold_hk, l.resource_utilization_hk),
         candidate AS MATERIALIZED (
             SELECT e.episode_hk, e.next_level, e.held_by, p.*, t.alert_severity, t.threshold_type, t.threshold_value, t.alert_message_template,
-                   CASE WHEN last.is_unresolved THEN 'ALREADY_ALERTED'
+                   CASE WHEN last.is_unresolved AND NOT p_is_rehearsal THEN 'ALREADY_ALERTED'
                         WHEN t.alert_enabled IS FALSE THEN 'DISABLED'
                         WHEN v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at) THEN 'MUTED'
                         WHEN t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type) THEN 'MAINTENANCE'
@@ -1191,8 +1224,9 @@ BEGIN
             JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
             CROSS JOIN LATERAL capacity_alerting.current_threshold(p.capacity_threshold_hk) t
             LEFT JOIN last ON last.capacity_threshold_hk = p.capacity_threshold_hk AND last.resource_utilization_hk = p.resource_utilization_hk
-            WHERE NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
-        held AS (
+            WHERE (NOT p_is_rehearsal OR e.started_at = p_at)
+              AND NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk)),
+        held AS (  -- no operator's routine touches an episode that has no alert
             UPDATE capacity_alerting.episode_s e SET held_by = c.gate
             FROM candidate c WHERE c.gate IS NOT NULL AND c.gate IS DISTINCT FROM c.held_by AND e.episode_hk = c.episode_hk AND e.load_end_date IS NULL),
         due AS MATERIALIZED (
@@ -1227,10 +1261,12 @@ BEGIN
             FROM due d
             RETURNING alert_hk)
         SELECT array_agg(s.alert_hk) INTO v_raised FROM satellite s;
+    END IF;
 
+    IF NOT p_is_rehearsal THEN
         -- They are raised again, to whom they are escalated, until somebody acknowledges
-        WITH escalated AS (
-            UPDATE capacity_alerting.alert_s a SET escalations = n.due
+        WITH free AS MATERIALIZED (
+            SELECT c.alert_hk, n.due
             FROM unnest(v_pairs) p
             JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
             JOIN capacity_alerting.alert_s c ON c.alert_hk = l.alert_hk AND c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.acknowledged_at IS NULL
@@ -1238,26 +1274,42 @@ BEGIN
             JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
                  AND t.escalation_enabled AND t.escalation_delay_minutes > 0
             CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60.0 * t.escalation_delay_minutes))::int AS due) n
-            WHERE a.alert_hk = l.alert_hk AND a.load_end_date IS NULL AND n.due > a.escalations
+            WHERE n.due > c.escalations
               AND t.alert_enabled IS NOT FALSE
               AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
               AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
               AND NOT (t.maintenance_window_exempt IS NOT TRUE AND capacity_alerting.is_covered(v_windows, p.tenant_hk, p.resource_type))
               AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
+            FOR NO KEY UPDATE OF c SKIP LOCKED),
+        escalated AS (
+            UPDATE capacity_alerting.alert_s a SET escalations = f.due
+            FROM free f WHERE a.alert_hk = f.alert_hk AND a.load_end_date IS NULL
             RETURNING a.alert_hk)
         SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
-    END IF;
 
-    -- They are over
-    WITH resolved AS (
-        UPDATE capacity_alerting.alert_s a SET resolved_at = greatest(p_at, a.raised_at), resolved_by = 'auto'  -- also by a clock that was set back
-        FROM capacity_alerting.alert_l l
-        JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NOT NULL
-        LEFT JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL
-        WHERE l.alert_hk = a.alert_hk AND a.load_end_date IS NULL AND a.resolved_at IS NULL AND t.auto_resolution_enabled IS NOT FALSE
-          AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
-        RETURNING a.alert_hk)
-    SELECT array_agg(x.alert_hk) INTO v_resolved FROM resolved x;
+        -- They are over
+        WITH free AS MATERIALIZED (
+            SELECT c.alert_hk
+            FROM capacity_alerting.alert_s c
+            JOIN capacity_alerting.alert_l l ON l.alert_hk = c.alert_hk
+            JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NOT NULL
+            LEFT JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL
+            WHERE c.load_end_date IS NULL AND c.resolved_at IS NULL AND t.auto_resolution_enabled IS NOT FALSE
+              AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
+            FOR NO KEY UPDATE OF c SKIP LOCKED),
+        resolved AS (
+            UPDATE capacity_alerting.alert_s a SET resolved_at = greatest(p_at, a.raised_at), resolved_by = 'auto'  -- also by a clock that was set back
+            FROM free f WHERE a.alert_hk = f.alert_hk AND a.load_end_date IS NULL
+            RETURNING a.alert_hk)
+        SELECT array_agg(x.alert_hk) INTO v_resolved FROM resolved x;
+        v_over := v_resolved;
+        IF capacity_alerting.is_told(p_at) THEN
+            -- Of two sessions that resolve the last alerts of one incident neither sees that it is over: what operators resolved is looked at again
+            SELECT v_over || array_agg(a.alert_hk) INTO v_over
+            FROM capacity_alerting.alert_s a
+            WHERE a.load_end_date IS NULL AND a.resolved_by <> 'auto' AND a.resolved_at >= v_told_since;
+        END IF;
+    END IF;
 
     -- What still stands and nobody is told of: history raised it, there was no channel then, or what it joined is over or never arrived
     IF v_pairs IS NOT NULL AND NOT p_is_rehearsal AND capacity_alerting.is_told(p_at) THEN
@@ -1287,13 +1339,13 @@ BEGIN
     END IF;
 
     IF v_raised IS NOT NULL OR v_untold IS NOT NULL THEN
-        v_sent := v_sent + capacity_alerting.notify_of('ALERT', coalesce(v_raised, '{}') || coalesce(v_untold, '{}'), p_tenant_hk, p_at);
+        v_sent := v_sent + capacity_alerting.notify_of('ALERT', coalesce(v_raised, '{}') || coalesce(v_untold, '{}'), p_tenant_hk, p_at, p_is_rehearsal);
     END IF;
     IF v_escalated IS NOT NULL THEN
-        v_sent := v_sent + capacity_alerting.notify_of('ESCALATION', v_escalated, p_tenant_hk, p_at);
+        v_sent := v_sent + capacity_alerting.notify_of('ESCALATION', v_escalated, p_tenant_hk, p_at, false);
     END IF;
-    IF v_resolved IS NOT NULL AND NOT p_is_rehearsal THEN
-        v_sent := v_sent + capacity_alerting.notify_of_end(v_resolved, p_at);
+    IF v_over IS NOT NULL THEN
+        v_sent := v_sent + capacity_alerting.notify_of_end(v_over, p_at);
     END IF;
 
     INSERT INTO capacity_alerting.evaluation (evaluated_at, tenant_hk, is_live, thresholds, exceeded, unknown, opened, ended, raised, escalated, resolved,
@@ -1353,16 +1405,17 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_alert capacity_alerting.alert_s;
 BEGIN
-    IF NOT capacity_ops.begin_recording('evaluate') THEN
-        RAISE EXCEPTION 'an evaluation is being recorded by another session: try again when it is done';
-    END IF;
-    SELECT * INTO v_alert FROM capacity_alerting.alert_s a WHERE a.alert_hk = p_alert_hk AND a.load_end_date IS NULL FOR UPDATE;
+    SELECT * INTO v_alert FROM capacity_alerting.alert_s a WHERE a.alert_hk = p_alert_hk AND a.load_end_date IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown alert %', coalesce(encode(p_alert_hk, 'hex'), 'NULL') USING HINT = 'capacity_alerting.alert lists the alerts.';
     END IF;
     RETURN v_alert;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION 'another session is at work on this alert: try again when it is done';
 END
 $$;
+COMMENT ON FUNCTION capacity_alerting.require_alert(bytea) IS
+    'The alert, held until the transaction ends: against other operators, who give up soon, not against evaluations, which pass it over.';
 
 DO $returned$
 BEGIN
@@ -1372,7 +1425,7 @@ BEGIN
 END
 $returned$;
 CREATE OR REPLACE FUNCTION capacity_alerting.acknowledge(p_alert_hk bytea, p_by text DEFAULT NULL, p_note text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
-RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     v_count integer;
     v_alert capacity_alerting.alert_s := capacity_alerting.require_alert(p_alert_hk);
@@ -1400,7 +1453,7 @@ COMMENT ON FUNCTION capacity_alerting.acknowledge(bytea, text, text, timestamptz
 
 CREATE OR REPLACE FUNCTION capacity_alerting.resolve(
     p_alert_hk bytea, p_by text DEFAULT NULL, p_note text DEFAULT NULL, p_how text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     v_alert capacity_alerting.alert_s := capacity_alerting.require_alert(p_alert_hk);
     v_at timestamptz := coalesce(p_at, clock_timestamp());
@@ -1427,7 +1480,7 @@ COMMENT ON FUNCTION capacity_alerting.resolve(bytea, text, text, text, timestamp
 
 CREATE OR REPLACE FUNCTION capacity_alerting.give_verdict(
     p_alert_hk bytea, p_verdict text, p_by text DEFAULT NULL, p_reason text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     v_alert capacity_alerting.alert_s := capacity_alerting.require_alert(p_alert_hk);
     v_at timestamptz := coalesce(p_at, clock_timestamp());
@@ -1524,7 +1577,8 @@ SELECT f.capacity_threshold_hk, t.tenant_hk, capacity_ops.tenant_key(t.tenant_hk
 FROM found f JOIN threshold t ON t.capacity_threshold_hk = f.capacity_threshold_hk;
 COMMENT ON VIEW capacity_alerting.threshold_problem IS 'What keeps active thresholds from doing what they are for, now: none, one or several rows a threshold.';
 
--- A breach is made, goes its whole way, and is undone by an exception of its own; what was found has left before.
+-- A breach is made, goes its whole way, and is undone by an exception of its own; what was found has left before. It holds no lock
+-- that an evaluation waits for: one that comes meanwhile records, and sees nothing of it.
 CREATE OR REPLACE FUNCTION capacity_alerting.rehearse(p_tenant_hk bytea DEFAULT NULL)
 RETURNS TABLE (capacity_threshold_hk bytea, tenant_hk bytea, tenant_id text, threshold_name varchar, resource_type varchar, resource_name varchar,
                condition text, fired boolean, reason text, message text, subject text, body text, channels text[])
@@ -1538,8 +1592,6 @@ BEGIN
     PERFORM capacity_ops.require_tenant(p_tenant_hk);
     IF current_setting('transaction_read_only') = 'on' THEN
         RAISE EXCEPTION 'a rehearsal writes, and undoes it: this transaction may only read';
-    ELSIF NOT capacity_ops.begin_recording('evaluate') THEN
-        RAISE EXCEPTION 'an evaluation is being recorded by another session: try again when it is done';
     END IF;
     v_at := clock_timestamp();
     SELECT coalesce(jsonb_object_agg(encode(o.hk, 'hex'), o.obstacle), '{}') INTO v_obstacles
@@ -1547,8 +1599,6 @@ BEGIN
           GROUP BY j.capacity_threshold_hk HAVING bool_and(j.obstacle IS NOT NULL)) o;
     FOREACH v_round IN ARRAY '{ABOVE,BELOW,ABSENCE}'::text[] LOOP
         BEGIN
-            UPDATE capacity_alerting.episode_s e SET ended_at = v_at, ended_by = 'OPERATOR' WHERE e.load_end_date IS NULL AND e.ended_at IS NULL;
-            UPDATE capacity_alerting.alert_s a SET resolved_at = v_at, resolved_by = 'rehearsal' WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL;
             WITH looked_at AS MATERIALIZED (
                 SELECT j.*, t.threshold_value, t.threshold_operator, c.round
                 FROM capacity_ops.judged(p_tenant_hk, v_at) j

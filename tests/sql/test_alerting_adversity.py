@@ -84,6 +84,132 @@ def test_a_session_that_holds_a_threshold_keeps_nobody_waiting(stage, pg18):
     assert free != held
 
 
+ACTS = {
+    "acknowledge": "SELECT capacity_alerting.acknowledge(%s, 'mira')",
+    "resolve": "SELECT capacity_alerting.resolve(%s, 'mira')",
+    "give_verdict": "SELECT capacity_alerting.give_verdict(%s, 'FALSE', 'mira')",
+    "update": "UPDATE capacity_alerting.alert_s SET acknowledged_by = 'mira' WHERE alert_hk = %s",
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_an_operator_who_does_not_commit_silences_nobody(stage, pg18, act):
+    """What the open transaction holds waits for the next evaluation; all else is recorded and told meanwhile."""
+    escalating = {
+        "escalation_enabled": True,
+        "escalation_delay_minutes": 5,
+        "notification_channels": ["SLACK"],
+    }
+    stage.threshold(**escalating)
+    stage.threshold(of="CPU", **escalating)
+    stage.play((0, 95))
+    stage.play((0.5, 95), kind="CPU")
+    held, free = (a["alert_hk"] for a in stage.alerts())
+    stage.run("SET statement_timeout = '4s'")
+    with pg18.connect(autocommit=False) as operator:
+        operator.execute(ACTS[act], [held])
+        stage.measure(10, 96)
+        stage.measure(10, 96, kind="CPU")
+        stage.measure(10, 95, name="second")
+        stage.evaluate(10)  # opened, raised, escalated, told
+        said = {a["alert_hk"]: a for a in stage.alerts()}
+        assert len(said) == 3
+        assert (said[held]["escalations"], said[free]["escalations"]) == (0, 1)
+        stage.measure(20, 10)
+        stage.measure(20, 10, kind="CPU")
+        stage.evaluate(20)  # ended, resolved, judged, told
+        said = {a["alert_hk"]: a for a in stage.alerts()}
+        assert (said[held]["status"], said[free]["status"]) == ("OPEN", "RESOLVED")
+        assert stage.value("SELECT count(*) FROM capacity_alerting.evaluation") == 4
+        operator.commit()
+    stage.evaluate(21)
+    after = {a["alert_hk"]: a for a in stage.alerts()}[held]
+    assert after["status"] == "RESOLVED"
+    assert after["ended_by"] == ("OPERATOR" if act == "resolve" else "RECOVERY")
+    assert (after["verdict"], after["verdict_by"]) == (
+        ("FALSE", "mira") if act == "give_verdict" else ("CENSORED", "auto")
+    )
+    said = [(n["kind"], n["severity"]) for n in stage.notifications() if n["kind"] == "RESOLUTION"]
+    assert len(said) == 2
+
+
+def test_two_operators_at_one_alert_do_not_wait_for_ever(stage, pg18):
+    stage.threshold()
+    stage.play((0, 95))
+    alert = stage.alerts()[0]["alert_hk"]
+    with pg18.connect(autocommit=False) as first:
+        first.execute(ACTS["acknowledge"], [alert])
+        stage.run(
+            "ALTER FUNCTION capacity_alerting.resolve(bytea, text, text, text, timestamptz) SET lock_timeout = 50"
+        )
+        with pytest.raises(errors.RaiseException, match="another session is at work on this alert"):
+            stage.run(ACTS["resolve"], alert)
+        first.commit()
+    stage.run(ACTS["resolve"], alert)
+    assert stage.alerts()[0]["status"] == "RESOLVED"
+
+
+def test_an_incident_that_two_sessions_ended_at_once_is_told_of_by_the_next_evaluation(stage, pg18):
+    """Neither sees the other's resolution, so neither says that all is over."""
+    stage.threshold(notification_channels=["SLACK"])
+    stage.measure(0, 95, name="first")
+    stage.measure(0, 95, name="second")
+    stage.evaluate(0)
+    assert len(bodies(stage)) == 1
+    one, other = (a["alert_hk"] for a in stage.alerts())
+    with pg18.connect(autocommit=False) as operator:
+        operator.execute("SELECT capacity_alerting.resolve(%s, p_at => %s)", [one, stage.at(1)])
+        stage.run("SELECT capacity_alerting.resolve(%s, p_at => %s)", other, stage.at(1))
+        operator.commit()
+    assert bodies(stage, "RESOLUTION") == []
+    for minutes in (2, 3):
+        stage.measure(minutes, 10, name="first")
+        stage.measure(minutes, 10, name="second")
+        stage.evaluate(minutes)
+    assert len(bodies(stage, "RESOLUTION")) == 1
+
+
+def test_a_rehearsal_holds_up_no_evaluation_and_none_holds_it_up(stage, pg18):
+    stage.threshold()
+    stage.threshold(of="CPU")
+    stage.run("SELECT capacity_alerting.create_absence_threshold(NULL, 'silent', 'ALL', 60)")
+    now = minutes_now(stage)
+    stage.measure(now - 2, 95)
+    stage.measure(now - 2, 10, kind="CPU")
+    stage.run(LIVE)
+    assert len(stage.alerts()) == 1
+    stage.run("SET statement_timeout = '4s'")
+    with pg18.connect(autocommit=False) as other:
+        other.execute("SELECT capacity_ops.begin_recording('evaluate')")
+        fired = other.execute("SELECT fired FROM capacity_alerting.rehearse()").fetchall()
+        assert fired == [(True,)] * 3
+        other.rollback()
+        other.execute("SELECT fired FROM capacity_alerting.rehearse()")
+        stage.measure(now - 1, 10)
+        stage.measure(now - 1, 95, kind="CPU")
+        stage.run(LIVE)
+        assert [a["status"] for a in stage.alerts()] == ["RESOLVED", "OPEN"]
+        other.rollback()
+
+
+def test_a_notification_that_is_put_back_holds_up_no_evaluation(stage, pg18):
+    """A tenant's alert joins what is being requeued by a transaction that is still open."""
+    acme = stage.tenant("acme")
+    stage.threshold(notification_channels=["SLACK"])
+    stage.threshold(tenant=acme, notification_channels=["SLACK"])
+    stage.play((0, 95))
+    settle(stage, "SENT")
+    stage.measure(5, 99, tenant=acme)
+    stage.run("SET statement_timeout = '4s'")
+    with pg18.connect(autocommit=False) as operator:
+        operator.execute(
+            "SELECT capacity_alerting.requeue_notification(notification_hk) FROM capacity_alerting.notification_h"
+        )
+        stage.evaluate(5)
+        operator.commit()
+    assert (len(stage.alerts()), len(bodies(stage))) == (2, 1)
+
+
 def test_windows_of_maintenance_are_gone_through_once_an_evaluation(stage):
     stage.threshold(of="CPU")
     acme = stage.tenant("acme")
