@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import capacity_kit
@@ -181,6 +182,17 @@ def test_the_lock_satisfies_the_project():
     direct = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
     for requirement in map(Requirement, direct):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
+
+
+def test_what_is_locked_suits_the_oldest_python_that_the_project_takes():
+    """Debian's 3.11 is older than what some patch releases of others want."""
+    (oldest,) = SpecifierSet(PROJECT["requires-python"])
+    wants = {line: importlib.metadata.metadata(line.partition("==")[0])["Requires-Python"] for line in LOCK}
+    assert {
+        line: want
+        for line, want in wants.items()
+        if not SpecifierSet(want or "").contains(f"{oldest.version}.0")
+    } == {}
 
 
 def closure(root):
