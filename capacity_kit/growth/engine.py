@@ -182,7 +182,7 @@ def learn(
         calendar = calendar.of(calendar.lasts(len(histories))[picked])
     for members, raw, kinds in _chunks([_usable(histories[i], i) for i in picked], horizon, calendar):
         x = raw / _unit(raw)
-        past = Past(levelled(x, shifts(x)))
+        past = Past(levelled(x, shifts(x, min(cycles, default=1))))
         ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
         # Few are sawteeth, and what they have to say of that model their resets say.
         known = tuple(model for model in _models(past, cycles, ordinary) if model is not SAWTOOTH)
@@ -331,7 +331,7 @@ def _forecast_chunk(
     length = raw.shape[1]
     unit = _unit(raw)
     raw = raw / unit
-    found = shifts(raw)
+    found = shifts(raw, min(cycles, default=1))
     past = Past(levelled(raw, found))
     ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
     known = _models(past, cycles, ordinary)

@@ -3,7 +3,8 @@
 Three families, each with its own idea of what stays the same:
 
 - moving: what the series gains in k steps (drift, the same scaled to recent activity or from the same phase of a
-  cycle, a robust trend that goes on or fades, growth in proportion to the level);
+  cycle, from that or from the mean of its newest values; a robust trend that goes on or fades, growth in proportion
+  to the level);
 - standing: the values themselves, remembered for a short, a middle or a long time (cycles of no fixed period,
   counts with many zeros);
 - seasonal: the values at the same phase of a cycle.
@@ -375,6 +376,29 @@ def seasonal_drift(cycle: int) -> Quantiles:
     return quantiles
 
 
+def seasonal_level(cycle: int) -> Quantiles:
+    """From the mean of the newest values at the same phase of a cycle, as far off as that was before.
+
+    A single value is a whim, and the values of a year are those of another level: between the two.
+    """
+
+    def quantiles(past: Past, origin: int, steps: Ints) -> Floats:
+        x = past.x
+        back = cycle * np.arange(NEWEST)
+
+        def usual(lag: Ints, start: Ints) -> Floats:
+            at = start + lag - -(-lag // cycle) * cycle  # the newest one at the phase of start + lag
+            return np.asarray(np.add.reduce([x.take(at - b, 1) for b in back]) / NEWEST)
+
+        def error(end: Ints, start: Ints) -> Floats:
+            return np.asarray(x.take(end, 1) - usual(end - start, start))
+
+        ahead = usual(steps, np.array([origin]))[..., None]
+        return np.asarray(ahead + _of_errors(past, origin, steps, NEWEST * cycle, error))
+
+    return quantiles
+
+
 MOVING = (
     Model("drift", "moving", 1 / 5, drift),
     Model("drift by activity", "moving", 1 / 5, active_drift),
@@ -389,6 +413,8 @@ STANDING = (
     Model("level of all times", "standing", 0.60, standing(float("inf"))),
 )
 CYCLES = 4  # times that a cycle must have been seen
+NEWEST = 4  # cycles that say what a phase is at present
+CYCLES_OF_LEVEL = 3 * NEWEST  # that must have been seen to tell how far off that is
 
 
 def fitting(length: int, seasons: tuple[int, ...]) -> tuple[Model, ...]:
@@ -400,6 +426,11 @@ def fitting(length: int, seasons: tuple[int, ...]) -> tuple[Model, ...]:
         *(
             Model(f"drift in a cycle of {c}", "moving", 1 / 5 / len(cycles), seasonal_drift(c))
             for c in cycles
+        ),
+        *(
+            Model(f"level in a cycle of {c}", "moving", 1 / 5 / len(cycles), seasonal_level(c))
+            for c in cycles
+            if length >= CYCLES_OF_LEVEL * c
         ),
         *(Model(f"cycle of {c}", "seasonal", 1 / len(cycles), seasonal(c)) for c in cycles),
     )

@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 MOST = 3  # shifts that happen more often are the series' way of moving, and its gains tell of them
 FEWEST_RESETS = 3  # two whole teeth between them
+TAKEN_BACK = 0.5  # of a fall that must have grown since the one before, for falls to be a reset each
 TEETH = 2.0  # times the largest rise that falls must be
 LAPSED = 2.0  # times the longest tooth since the last reset, and there will be no more
 BLOCKS = 52  # that a record is cut into to look for other slopes: weeks of a year
@@ -32,6 +33,8 @@ CHANCE = 0.005  # that a series whose slope never changes is said to have change
 MOST_LEAN = 4.0  # times that neighbouring gains' leaning on each other may count for or against a change
 AS_WELL = 1.2  # times as far off that one rule may be to be preferred to several
 STANDS_OUT = 5.0  # times the largest other step: the tail of a skewed distribution rarely leaves such a hole
+RESTLESS = 10.0  # times the shift that a series must move in all for its cycles' means to be what shifts
+FEWEST_CYCLES = 6  # that such a series must have
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,14 @@ class Shifts:
         Index of the first value of the new regime, the largest shift first; -1 where there is none.
     size : ndarray, shape (series, MOST)
         By how much, in the unit of the series; 0 where there is none.
+    cleanup : ndarray of bool, shape (series,)
+        Whether all of them are falls, none larger than what grows beside them: what grows so is cleaned up again.
     """
 
     count: Ints
     at: Ints
     size: Floats
+    cleanup: npt.NDArray[np.bool_]
 
     @property
     def regime_start(self) -> Ints:
@@ -58,21 +64,46 @@ class Shifts:
         return np.asarray(np.maximum(self.at.max(axis=1), 0))
 
 
-def shifts(x: Floats) -> Shifts:
+def shifts(x: Floats, cycle: int = 1) -> Shifts:
     """Single steps that stand apart from all others of a series that otherwise moves too.
 
     A step counts when it is STANDS_OUT times the largest of the rest, and when the rest together moves at least as
     far: in a series that hardly moves otherwise, a step is not an exception but all there is to go by. The very last
-    step is left out: one value may be a whim.
+    step is left out: one value may be a whim. Falls that take back again and again what grew are no shifts, but
+    :func:`resets`.
+
+    Where no single step does, a step from the mean of a cycle to that of the next may: of a series that moves RESTLESS
+    times as far within its cycles, so that no step in it would stand apart.
 
     Parameters
     ----------
     x : ndarray, shape (series, time)
+    cycle : int
+        Steps of the shortest cycle; 1 for none.
     """
     series, length = x.shape
-    none = Shifts(np.zeros(series, np.int64), np.full((series, MOST), -1), np.zeros((series, MOST)))
-    if length < MOST + 3:
-        return none
+    count = np.zeros(series, np.int64)
+    at, size = np.full((series, MOST), -1), np.zeros((series, MOST))
+    if length >= MOST + 3:
+        rows, found, step = _single(x)
+        largest = np.argsort(-np.abs(step[rows]), axis=1, kind="stable")[:, :MOST]
+        there = np.arange(MOST) < found[:, None]
+        count[rows] = found
+        at[rows] = np.where(there, largest + 1, -1)
+        size[rows] = np.where(there, np.take_along_axis(step[rows], largest, axis=1), 0.0)
+        for row in rows[found > 1]:
+            if _taken_back(x[row], np.sort(at[row, : count[row]])):
+                count[row], at[row], size[row] = 0, -1, 0.0
+    if cycle > 1 and length >= FEWEST_CYCLES * cycle:
+        rows, first, by = _between_cycles(x, cycle)
+        rows, first, by = (values[count[rows] == 0] for values in (rows, first, by))
+        count[rows], at[rows, 0], size[rows, 0] = 1, first, by
+    net = x[:, -1] - x[:, 0] - size.sum(axis=1)
+    return Shifts(count, at, size, (count > 0) & (size <= 0).all(axis=1) & (net >= -size.min(axis=1)))
+
+
+def _single(x: Floats) -> tuple[Ints, Ints, Floats]:
+    """Series in which single steps stand apart, how many, and the steps of all series but the last one."""
     step = np.diff(x[:, :-1], axis=1)
     large = np.abs(step)
     top = np.sort(large, axis=1)[:, : -MOST - 2 : -1]
@@ -80,21 +111,36 @@ def shifts(x: Floats) -> Shifts:
     apart = (top[:, :MOST] >= STANDS_OUT * top[:, 1:]) & (top[:, 1:] > 0) & (rest >= top[:, :1])
     count = np.where(apart, np.arange(1, MOST + 1), 0).max(axis=1)
     rows = np.flatnonzero(count)
-    if not rows.size:
-        return none
-    largest = np.argsort(-large[rows], axis=1, kind="stable")[:, :MOST]
-    there = np.arange(MOST) < count[rows, None]
-    none.count[rows] = count[rows]
-    none.at[rows] = np.where(there, largest + 1, -1)
-    none.size[rows] = np.where(there, np.take_along_axis(step[rows], largest, axis=1), 0.0)
-    return none
+    return rows, count[rows], step
+
+
+def _between_cycles(x: Floats, cycle: int) -> tuple[Ints, Ints, Floats]:
+    """Series whose mean over a cycle takes one step that stands apart; the first value after it, and its size."""
+    total = np.concatenate([np.zeros((len(x), 1)), np.cumsum(x, axis=1)], axis=1)
+    mean = (total[:, cycle:] - total[:, :-cycle]) / cycle  # of the cycle that begins there
+    step = mean[:, cycle:] - mean[:, :-cycle]
+    large = np.abs(step)
+    at = large.argmax(axis=1)
+    top = large[np.arange(len(x)), at]
+    near = np.abs(np.arange(large.shape[1]) - at[:, None]) < cycle
+    others = np.where(near, 0.0, large).max(axis=1)
+    moves = np.abs(np.diff(x, axis=1)).sum(axis=1)
+    rows = np.flatnonzero((others > 0) & (top >= STANDS_OUT * others) & (moves >= RESTLESS * top))
+    return rows, at[rows] + cycle, step[rows, at[rows]]
+
+
+def _taken_back(x: Floats, at: Ints) -> bool:
+    """Whether a series falls again and again, each time after growing TAKEN_BACK of the fall since the last."""
+    fall = x[at - 1] - x[at]
+    return bool((fall > 0).all() and (x[at[1:] - 1] - x[at[:-1]] >= TAKEN_BACK * fall[1:]).all())
 
 
 def resets(x: Floats) -> dict[int, Ints]:
     """Sawtooth series, which grow and are reset again and again: by retention, VACUUM, freezing, archiving.
 
     The third largest fall is TEETH times the largest rise, which no walk, cycle or noise brings about; a fall of half
-    its size is a reset. Where the last one lies LAPSED times the longest tooth back, they have ended.
+    its size is a reset. Two are enough where the second took back what had grown since the first. Where the last one
+    lies LAPSED times the longest tooth back, they have ended.
 
     Parameters
     ----------
@@ -104,18 +150,23 @@ def resets(x: Floats) -> dict[int, Ints]:
     Returns
     -------
     dict of int to ndarray
-        By index of the series: the indices of the first values after its resets, three at least.
+        By index of the series: the indices of the first values after its resets, two at least.
     """
     found: dict[int, Ints] = {}
     if x.shape[1] < 3 * FEWEST_RESETS:
         return found
     step = np.diff(x, axis=1)
-    falls = -np.partition(step, FEWEST_RESETS - 1, axis=1)[:, FEWEST_RESETS - 1]
-    for row in np.flatnonzero((falls > 0) & (falls >= TEETH * np.maximum(step.max(axis=1), 0))):
-        at = np.flatnonzero(step[row] <= -falls[row] / 2) + 1
-        at = at[np.diff(at, prepend=-2) > 1]  # a reset that takes some days is one
-        if at.size >= FEWEST_RESETS and x.shape[1] - at[-1] <= LAPSED * np.diff(at).max():
-            found[int(row)] = at
+    rise = np.maximum(step.max(axis=1), 0)
+    smallest = np.partition(step, FEWEST_RESETS - 1, axis=1)[:, :FEWEST_RESETS]
+    smallest.sort(axis=1)
+    for fewest in (FEWEST_RESETS, 2):
+        falls = -smallest[:, fewest - 1]
+        for row in np.flatnonzero((falls > 0) & (falls >= TEETH * rise)):
+            at = np.flatnonzero(step[row] <= -falls[row] / 2) + 1
+            at = at[np.diff(at, prepend=-2) > 1]  # a reset that takes some days is one
+            enough = at.size >= fewest and (at.size >= FEWEST_RESETS or _taken_back(x[row], at))
+            if row not in found and enough and x.shape[1] - at[-1] <= LAPSED * np.diff(at).max():
+                found[int(row)] = at
     return found
 
 
@@ -152,24 +203,24 @@ class Regime:
     ----------
     start : int
         Index in the history of its first value.
-    kind : {"level", "slope"}
-        Whether it began with a shift or with another growth.
+    kind : {"level", "slope", "reset"}
+        Whether it began with a shift, with another growth, or with growth taken back once more.
     size : float
         Of the shift in the unit of the series; of the change of growth in units a step.
     """
 
     start: int
-    kind: Literal["level", "slope"]
+    kind: Literal["level", "slope", "reset"]
     size: float
 
 
 def dated(histories: Sequence[npt.ArrayLike], cycle: int = 1) -> list[tuple[Regime, ...]]:
-    """Level shifts and changes of slope of each series, oldest first.
+    """Level shifts, resets and changes of slope of each series, oldest first.
 
     Slopes are compared between medians of blocks, so that neither noise nor single values matter, once shifts are
     taken out: the ranks of the blocks' gains before some point against those after it [1]_, at the point where they
     differ most, and so on in both parts. The regime begins where robust lines through the two parts meet.
-    A sawtooth, whose slope changes at every reset, has none.
+    A sawtooth, whose slope changes at every reset, has no other changes of slope.
 
     Parameters
     ----------
@@ -187,14 +238,18 @@ def _regimes(history: Floats, cycle: int) -> tuple[Regime, ...]:
         return ()
     first = int(known[0])
     x = np.interp(np.arange(first, history.size), known, history[known])[None]
-    found = shifts(x)
+    found = shifts(x, cycle)
     there = found.at[0] >= 0
     out = [
         Regime(first + int(at), "level", float(size))
         for at, size in zip(found.at[0, there], found.size[0, there], strict=True)
     ]
     flat = levelled(x, found)
-    if not resets(flat):
+    teeth = resets(flat)
+    if teeth:
+        fall = np.diff(flat[0])
+        out += [Regime(first + int(at), "reset", float(fall[at - 1])) for at in teeth[0]]
+    else:
         out += [Regime(first + at, "slope", size) for at, size in _slopes(flat[0], cycle)]
     return tuple(sorted(out, key=lambda regime: regime.start))
 

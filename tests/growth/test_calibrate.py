@@ -1,12 +1,18 @@
 """Bands widen for a short past, and for shifts that may come again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from capacity_kit.growth.calibrate import (
     AGAIN,
+    BEYOND,
+    CLEANED,
     COUNTS,
     DISAGREEMENT,
+    FEWEST,
+    SIZES,
     disagreeing,
     gain_memories,
     jumping,
@@ -21,7 +27,7 @@ from capacity_kit.growth.regimes import MOST, Shifts
 def one_shift(size: float) -> Shifts:
     sizes = np.zeros((1, MOST))
     sizes[0, 0] = size
-    return Shifts(np.array([1]), np.full((1, MOST), 50), sizes)
+    return Shifts(np.array([1]), np.full((1, MOST), 50), sizes, np.array([False]))
 
 
 def test_widening_is_students():
@@ -34,6 +40,12 @@ def test_widening_falls_with_what_is_known_and_rises_to_the_tails():
     assert (np.diff(factors, axis=0) <= 1e-12).all()
     assert (factors[:, MEDIAN] == 1).all()
     assert (factors[:, -1] >= factors[:, -3]).all()
+
+
+def test_beyond_the_record_bands_go_on_to_widen():
+    near, far = widening(np.array([FEWEST, (FEWEST + 1) / 4 - 1]))  # four times as far
+    np.testing.assert_allclose(far[:MEDIAN] / near[:MEDIAN], 4**BEYOND)
+    assert far[MEDIAN] == 1
 
 
 def test_normal_samples_are_covered_once_widened():
@@ -70,7 +82,7 @@ def test_memories_of_a_random_walk_and_of_noise():
 
 def test_no_shift_changes_nothing():
     quantiles = np.sort(np.random.default_rng(0).normal(size=(1, 9, 7)))
-    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)))
+    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)), np.array([False]))
     assert with_shifts(quantiles, none, np.arange(1, 10), 100) is quantiles
 
 
@@ -102,10 +114,24 @@ def test_a_forecast_without_a_band_keeps_none_but_for_the_tail():
     assert out[0, -1, 0] == 100
 
 
+def test_what_grows_and_was_cleaned_up_is_so_again():
+    steps = np.arange(1, 91)
+    quantiles = np.broadcast_to(500 + np.linspace(-3, 3, 7), (1, 90, 7)).copy()
+    once = one_shift(-100.0)
+    cleaned = replace(once, cleanup=np.array([True]))
+    plain, out = (with_shifts(quantiles, found, steps, 200)[0, -1] for found in (once, cleaned))
+    came = 1 - 200 / 290
+    assert plain[1] > 495  # within the nine in a hundred that any shift may claim
+    assert out[2] < 440  # 25 %, and what comes with more than that
+    assert abs(out[MEDIAN] - 500) < 3
+    paths = jumping(np.full((1, 90, 480), 500.0), cleaned, steps, 200)
+    assert (paths[0, -1] < 500).mean() == pytest.approx(min(came, CLEANED), abs=0.01)
+
+
 def shifts_of(*sizes: float) -> Shifts:
     count = len(sizes)
     padded = np.array([[*sizes, *[0.0] * (MOST - count)]])
-    return Shifts(np.array([count]), np.where(padded != 0, 50, -1), padded)
+    return Shifts(np.array([count]), np.where(padded != 0, 50, -1), padded, np.array([False]))
 
 
 def test_shifts_that_came_again_and_again_come_at_their_rate():
@@ -127,10 +153,11 @@ def test_paths_shift_once_and_stay_as_often_as_the_quantiles_say(sizes):
     assert (np.diff(moved.astype(int), axis=1) >= 0).all()  # none comes back
     came = max(AGAIN, 1 - np.exp(-(len(sizes) - 1) * 90 / 365))
     assert moved[0, -1].mean() == pytest.approx(came, abs=0.01)
-    assert set(np.unique(out[0, -1])) == {500.0, *(500 + size for size in sizes)}
+    of_each = {500 + size * times for size in sizes for times in SIZES}
+    assert set(np.unique(out[0, -1]).round(6)) == {500.0, *np.round(sorted(of_each), 6)}
 
 
 def test_paths_without_shifts_stay_as_they_are():
     futures = np.ones((1, 3, 4))
-    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)))
+    none = Shifts(np.zeros(1, np.int64), np.full((1, MOST), -1), np.zeros((1, MOST)), np.array([False]))
     assert jumping(futures, none, np.arange(1, 4), 100) is futures

@@ -17,6 +17,7 @@ from capacity_kit.growth.models import (
     recent_slope,
     seasonal,
     seasonal_drift,
+    seasonal_level,
     standing,
     trailing_mean,
     trend,
@@ -137,3 +138,24 @@ def test_beyond_half_the_past_a_cycle_keeps_its_phase():
 def test_a_cycle_must_have_been_seen_four_times():
     assert [m.name for m in fitting(28, (7, 24)) if m.family == "seasonal"] == ["cycle of 7"]
     assert not [m for m in fitting(27, (7,)) if m.family == "seasonal"]
+
+
+def test_a_noisy_week_on_a_growing_level_goes_on_where_it_is():
+    """Nearer than from a single day, which is a whim, and than the weeks of a year, which were lower."""
+    t = np.arange(395)
+    rng = np.random.default_rng(8)
+    off = {seasonal_level: 0.0, seasonal_drift: 0.0, seasonal: 0.0}
+    for _ in range(20):
+        x = 100 + 0.1 * t + 10 * np.sin(2 * np.pi * t / 7) + rng.normal(0, 4, 395)
+        for model in off:
+            off[model] += float(np.abs(x[365:] - ahead(model(7), x[:365])[:, MEDIAN]).mean()) / 20
+    assert off[seasonal_level] < 0.95 * off[seasonal_drift]
+    assert off[seasonal_level] < 0.5 * off[seasonal]
+
+
+@pytest.mark.parametrize("cycle", [7, 24])
+def test_a_cycle_without_noise_is_no_riddle_at_any_lag(cycle):
+    t = np.arange(20 * cycle + 3 + 90)
+    x = 50 + 10 * np.sin(2 * np.pi * t / cycle)
+    said = ahead(seasonal_level(cycle), x[:-90], np.arange(1, 91))
+    np.testing.assert_allclose(said, np.repeat(x[-90:, None], 7, axis=1), atol=1e-9)

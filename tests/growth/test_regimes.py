@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity_kit.growth.regimes import Regime, dated, levelled, shifts
+from capacity_kit.growth.regimes import Regime, dated, levelled, resets, shifts
 
 
 def test_a_cleanup_is_found_and_taken_out():
@@ -26,6 +26,53 @@ def test_an_onboarding_and_a_cleanup():
     found = shifts(x)
     assert set(found.at[0, : found.count[0]]) == {100, 220}
     assert found.regime_start[0] == 220
+
+
+def cleaned_up(*days: int) -> np.ndarray:
+    """Grows by about 1 a day; on each of some days 60 go."""
+    x = 200 + np.random.default_rng(1).normal(1, 0.1, 200).cumsum()
+    for day in days:
+        x[day:] -= 60
+    return x
+
+
+def test_a_cleanup_is_a_shift_and_two_are_resets():
+    one, two = cleaned_up(80)[None], cleaned_up(80, 150)[None]
+    assert shifts(one).count[0] == 1
+    assert shifts(one).cleanup[0]
+    assert not resets(levelled(one, shifts(one)))
+    assert shifts(two).count[0] == 0
+    assert resets(two)[0].tolist() == [80, 150]
+    (found,) = dated([two[0]], 7)
+    assert [(r.start, r.kind) for r in found] == [(80, "reset"), (150, "reset")]
+    assert all(-60 < r.size < -58 for r in found)
+
+
+def test_falls_that_nothing_had_grown_between_are_shifts():
+    close = cleaned_up(80, 90)[None]
+    assert shifts(close).at[0, :2].tolist() in ([80, 90], [90, 80])
+    assert not resets(levelled(close, shifts(close)))
+
+
+def test_what_falls_and_does_not_grow_is_no_cleanup():
+    x = np.random.default_rng(2).normal(0, 0.1, (1, 200)).cumsum(axis=1) + 500
+    x[:, 100:] -= 10
+    assert shifts(x).count[0] == 1
+    assert not shifts(x).cleanup[0]
+
+
+def test_an_onboarding_shows_through_a_noisy_week():
+    t = np.arange(250)
+    noise = np.random.default_rng(3).normal(0, 1, (20, 250))
+    before = 20 + 5 * np.sin(2 * np.pi * t / 7) + noise
+    after = before + 20 * (t >= 151)
+    assert shifts(after).count.sum() == 0  # no step stands apart from those within the week
+    found = shifts(after, 7)
+    assert (found.count == 1).mean() > 0.9
+    there = found.count == 1
+    assert (np.abs(found.at[there, 0] - 151) <= 1).all()
+    assert found.size[there, 0] == pytest.approx(20, abs=2)
+    assert shifts(before, 7).count.sum() == 0
 
 
 def test_a_weekly_sawtooth_is_the_way_it_moves():
