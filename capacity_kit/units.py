@@ -62,6 +62,11 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{said} {unit}"
 
 
+def count(number: int, one: str, many: str = "") -> str:
+    """A number of things: '1 alert', '1,204 alerts'; `many` where they are not called by `one` and an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def percent(value: float | None) -> str:
     """`value`, already in percent, with one decimal."""
     return DASH if value is None or missing(value) else f"{value:,.1f} %"

@@ -501,7 +501,7 @@ def test_a_calendar_is_set_and_filled_with_holidays(run, store):
     assert store.value(
         "SELECT count(*) FROM capacity_alerting.holiday WHERE day = make_date(%s, 12, 25)", year - 1
     )  # tuning replays it
-    assert "0 holidays of DE were new" in run("alerts", "calendar", "DE", "--subdivision", "BY")[1]
+    assert "New holidays of DE: 0." in run("alerts", "calendar", "DE", "--subdivision", "BY")[1]
     code, _, err = run("alerts", "calendar", "Atlantis")
     assert code == errors.ERROR
     assert one_line(err)
@@ -583,7 +583,8 @@ def test_a_dead_letter_is_shown_and_sent_again(run, store, monkeypatch, receiver
     assert run("alerts", "channels", "--test", "pigeon")[0] == errors.OK
     code, out, err = run("alerts", "send")
     assert code == errors.ATTENTION
-    assert "1 dead letters" in out
+    assert "1 dead letter" in out
+    assert "1 dead letters" not in out
     code, out, _ = run("alerts", "dead")
     assert code == errors.ATTENTION
     assert "DEAD" in out

@@ -33,6 +33,12 @@ def test_a_quantity(value, unit, said):
     assert units.quantity(value, unit) == said
 
 
+def test_a_count():
+    said = [units.count(n, "dead letter") for n in (0, 1, 1204)]
+    assert said == ["0 dead letters", "1 dead letter", "1,204 dead letters"]
+    assert units.count(2, "threshold has", "thresholds have") == "2 thresholds have"
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -462,7 +462,7 @@ class _Tuner:
             return "Keep: no candidate would have cost less."
         if judged.events < self.how.minimum:
             return (
-                f"Keep: {units.quantity(judged.events, 'events')} would have differed, and {self.how.minimum} are needed"
+                f"Keep: {units.count(judged.events, 'event')} would have differed, and {self.how.minimum} are needed"
                 " to decide anything."
             )
         if judged.low <= 0:

@@ -302,7 +302,7 @@ def record(
     )
     if len(found) > SHOWN:
         console.out.print(f"and {len(found) - SHOWN:,} more: --json has them all.")
-    given = units.quantity(int(found["by_operators"].sum()), "verdicts")
+    given = units.count(int(found["by_operators"].sum()), "verdict")
     console.out.print(f"Operators gave {given}; capacity alerts verdict ID gives one.")
 
 
@@ -576,7 +576,7 @@ def calendar(
         console.as_json(found)
         return
     if country:
-        console.out.print(f"{written:,} holidays of {country.upper()} were new.")
+        console.out.print(f"New holidays of {country.upper()}: {written:,}.")
     console.table(
         ["whose", "time zone", "working days", "hours", "night", "holidays ahead", "next"],
         [
@@ -654,7 +654,7 @@ def _tell_sent(done: Any, as_json: bool, *, quiet: bool = False) -> None:
     if nothing:
         console.out.print("Nothing was due.")
         return
-    said = [f"{done.sent:,} sent", f"{done.later:,} to be tried again", f"{done.dead:,} dead letters"]
+    said = [f"{done.sent:,} sent", f"{done.later:,} to be tried again", units.count(done.dead, "dead letter")]
     heart = {True: "; the heartbeat went out", False: "; the heartbeat did not go out", None: ""}[
         done.heartbeat
     ]

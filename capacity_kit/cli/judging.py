@@ -114,9 +114,8 @@ def _counted(judged: pd.DataFrame) -> str:
     """How many thresholds are exceeded, are not, and have no verdict."""
     unknown = int(judged["threshold_exceeded"].isna().sum())
     exceeded = int(judged["threshold_exceeded"].eq(True).sum())
-    said = (
-        f"{len(judged):,} verdicts: {exceeded:,} exceeded, {len(judged) - exceeded - unknown:,} not exceeded"
-    )
+    below = len(judged) - exceeded - unknown
+    said = f"{units.count(len(judged), 'verdict')}: {exceeded:,} exceeded, {below:,} not exceeded"
     return f"{said}, {unknown:,} unknown." if unknown else f"{said}."
 
 
@@ -126,8 +125,8 @@ def _recorded(recorded: pd.Series[Any]) -> str:
         return "Nothing was recorded."
     times = f" {recorded['evaluations']:,} evaluations:" if recorded["evaluations"] > 1 else ""
     said = (
-        f"Recorded:{times} {recorded['opened']:,} episodes began and {recorded['ended']:,} ended, "
-        f"{recorded['raised']:,} alerts raised"
+        f"Recorded:{times} {units.count(recorded['opened'], 'episode')} began and {recorded['ended']:,} ended, "
+        f"{units.count(recorded['raised'], 'alert')} raised"
     )
     return f"{said}; see capacity alerts list." if recorded["raised"] else f"{said}."
 

@@ -112,15 +112,14 @@ def _propose(
         console.out.print(f"All levels together: {found['reason'].iloc[0]}")
     if len(changing):
         console.table(
-            ["tenant", "threshold", "change", "would have saved", "guide", "why"],
+            ["tenant", "threshold", "change", "guide", "would have saved"],
             [
                 (
                     keys.get(row.tenant_key, row.tenant_key),  # as --tenant takes it
                     row.threshold_name,
                     tuning.told(row.changes),
-                    tuning.savings(row),
                     row.recommendation,
-                    row.reason,
+                    tuning.savings(row),
                 )
                 for row in console.rows(changing)
             ],
@@ -143,7 +142,8 @@ def _tell_kept(kept: pd.DataFrame) -> None:
     if kept.empty:
         return
     counted = kept.groupby(["reason"], sort=False).size().sort_values(ascending=False, kind="stable")
-    console.out.print(f"{len(kept):,} thresholds stay as they are:")
+    stay = units.count(len(kept), "threshold stays as it is", "thresholds stay as they are")
+    console.out.print(f"{stay}:")
     for reason, count in counted.items():
         console.out.print(units.plain(f"  {count:,} × {reason}", 300))
 
@@ -180,7 +180,7 @@ def _revert(dsn: str | None, by: str, as_json: bool) -> None:
 
 
 def _have(count: int) -> str:
-    return "1 threshold has" if count == 1 else f"{count:,} thresholds have"
+    return units.count(count, "threshold has", "thresholds have")
 
 
 def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:

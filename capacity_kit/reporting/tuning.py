@@ -489,7 +489,7 @@ def judged(proposals: pd.DataFrame) -> str:
     least, most = (f"{end:,.0f}" for end in (days.min(), days.max()))
     spread = least if least == most else f"{least} to {most}"
     kept = len(proposals) - len(days)
-    short = f"; {units.quantity(kept, 'thresholds')} had too little history" if kept else ""
+    short = f"; {units.count(kept, 'threshold')} had too little history" if kept else ""
     return (
         f"Judged on {spread} days{short}. Of what would have been saved the interval is given that holds it with"
         f" {100 * proposals['confidence'].iloc[0]:.0f} %."
@@ -606,8 +606,8 @@ def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame
         if score.false_positive_rate is not None
         else f"too few are decided for a rate, which needs {int(found['minimum'].iloc[0])}"
     )
-    given = units.quantity(int(found["by_operators"].sum()), "verdicts")
-    raised = units.quantity(score.alerts, "alerts")
+    given = units.count(int(found["by_operators"].sum()), "verdict")
+    raised = units.count(score.alerts, "alert")
     return table, (
         f"Of {raised} raised in the 365 days before {units.at(study.as_of, study.timezone)}"
         f" ({became}) {rate_of_all}; operators gave {given}."
