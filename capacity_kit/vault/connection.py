@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import psycopg
@@ -18,7 +18,8 @@ from psycopg.adapt import Loader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import ByteaLoader
 from pydantic import SecretStr
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection as SQLAlchemyConnection
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from capacity_kit import settings
@@ -124,7 +125,7 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
     """
     keep_secret(*target.passwords)
 
-    def connect() -> psycopg.Connection:
+    def connect() -> psycopg.Connection[Any]:
         defaults = {"application_name": "capacity-kit", "connect_timeout": 10, "client_encoding": "UTF8"}
         taken = conninfo.conninfo_to_dict(target.dsn.get_secret_value())
         named = {"PGAPPNAME": "application_name", "PGCONNECT_TIMEOUT": "connect_timeout"}
@@ -133,7 +134,12 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
             if os.environ.get(variable):
                 ours.pop(name, None)
         try:
-            connection = psycopg.connect(target.dsn.get_secret_value(), **ours)  # type: ignore[arg-type]
+            # Prepared by name, a statement belongs to a server's session, and a pooler may give us another one.
+            connection = _Session.connect(
+                target.dsn.get_secret_value(),
+                prepare_threshold=None,
+                **ours,  # type: ignore[arg-type]
+            )
         except psycopg.Error as error:
             raise unreachable(error, target) from None
         connection.adapters.register_loader("numeric", FloatLoader)
@@ -141,10 +147,10 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         if on_notice:
             connection.add_notice_handler(lambda said: _pass_on(said, on_notice))
         with connection.transaction():
-            connection.execute(str(queries.find("session", OLDEST)))
+            connection.begin_session()
         return connection
 
-    return create_engine(
+    made = create_engine(
         "postgresql+psycopg://",
         creator=connect,
         poolclass=QueuePool,
@@ -153,6 +159,27 @@ def engine(target: Target, on_notice: Callable[[str], None] | None = None) -> En
         # Whatever the role prefers: what waited for a lock must see what it waited for.
         isolation_level="READ COMMITTED",
     )
+    event.listen(made, "begin", _begin)
+    return made
+
+
+class _Session(psycopg.Connection[Any]):
+    """A connection that may lead to another of the server's sessions with each transaction."""
+
+    is_pooled = False
+
+    def begin_session(self) -> None:
+        """Set what every session sets; behind a pooler for the transaction only, since the next one is another's."""
+        statement = str(queries.find("session", OLDEST)).replace(":pid", "%(pid)s")
+        settled = self.execute(statement.encode(), {"pid": self.info.backend_pid}).fetchone()
+        assert settled is not None
+        self.is_pooled = bool(settled[0])
+
+
+def _begin(beginning: SQLAlchemyConnection) -> None:
+    session = beginning.connection.driver_connection
+    if isinstance(session, _Session) and session.is_pooled:
+        session.begin_session()
 
 
 def _pass_on(said: psycopg.errors.Diagnostic, on_notice: Callable[[str], None]) -> None:
