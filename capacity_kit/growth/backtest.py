@@ -135,6 +135,7 @@ def backtest(
     levels: npt.ArrayLike | None = None,
     calendar: Calendar | None = None,
     moved: Callable[[Forecast], Forecast] | None = None,
+    weighed: int | None = None,
 ) -> Backtest:
     """Forecast each series from several points of its past and score what came.
 
@@ -161,6 +162,8 @@ def backtest(
     moved : callable, optional
         What becomes of the forecasts, one row a series and origin in their order, with their paths, before they are
         scored: reconciliation.
+    weighed : int, optional
+        As of :func:`capacity_kit.growth.forecast`.
 
     Raises
     ------
@@ -188,6 +191,7 @@ def backtest(
         [priors[i] for i in series],
         keep_paths=moved is not None,
         calendar=calendar,
+        weighed=weighed,
     )
     if moved is not None:
         whole = moved(whole)

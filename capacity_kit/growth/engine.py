@@ -31,7 +31,7 @@ Ints = npt.NDArray[np.int64]
 FEWEST_POINTS = 12  # below, there is no past to forecast from
 LONGEST = 4096  # most recent points that are looked at, or four horizons: what is older tells little and costs as much
 CHUNK = 256  # series worked on at once: more no longer save time, only memory
-EVERY_STEP = 256  # steps ahead that are all worked out; of longer horizons so many, the rest in proportion
+EVERY_STEP = 400  # steps ahead that are all worked out; of longer horizons so many, the rest in proportion
 
 ORIGINS = 12  # at which the models are judged, dense near the present, where their differences show
 STEPS_JUDGED = 8  # steps ahead at each of them
@@ -202,6 +202,7 @@ def forecast(
     prior: Prior | Sequence[Prior] = NOBODY,
     keep_paths: bool = False,
     calendar: Calendar | None = None,
+    weighed: int | None = None,
 ) -> Forecast:
     """Forecast a batch of series.
 
@@ -221,6 +222,9 @@ def forecast(
     calendar : Calendar, optional
         Of steps that are days: the models may then know the ends of months and holidays. Series that end on one day
         are worked on together.
+    weighed : int, optional
+        Steps ahead for which the models are weighed, by default the horizon. To score the first steps of a longer
+        forecast, its weights are wanted and no more than those steps.
 
     Raises
     ------
@@ -249,7 +253,8 @@ def forecast(
         np.full((count, horizon, runway.PATHS), np.nan) if keep_paths else None,
     )
     for members, raw, kinds in _chunks(usable, horizon, calendar):
-        _forecast_chunk(raw, members, horizon, cycles, [priors[i] for i in members], kinds, out)
+        own = [priors[i] for i in members]
+        _forecast_chunk(raw, members, horizon, weighed or horizon, cycles, own, kinds, out)
     return out
 
 
@@ -322,6 +327,7 @@ def _forecast_chunk(
     raw: Floats,
     members: Ints,
     horizon: int,
+    weighed: int,
     cycles: tuple[int, ...],
     priors: Sequence[Prior],
     kinds: Ints | None,
@@ -336,7 +342,7 @@ def _forecast_chunk(
     ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
     known = _models(past, cycles, ordinary)
     steps = _steps(horizon, ordinary)
-    weights = _weights(past, ordinary, known, horizon, min(cycles, default=1), priors)
+    weights = _weights(past, ordinary, known, weighed, min(cycles, default=1), priors)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     middles = np.zeros((len(known), len(raw), steps.size))
     cycle = widening(np.array([length / min(cycles, default=1)]))

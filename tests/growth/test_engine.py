@@ -317,3 +317,20 @@ def test_the_regime_is_told_in_the_histories_own_index():
     said = forecast([x, np.concatenate([np.full(9, np.nan), x]), np.arange(61.0)], 10)
     assert said.regime_start.tolist() == [40, 49, 0]
     assert said.shifts.tolist() == [1, 1, 0]
+
+
+def test_over_a_year_a_week_stays_a_week():
+    """Steps that are read off between others would smear it."""
+    t = np.arange(400 + 365)
+    x = 100 + 20 * np.sin(2 * np.pi * t / 7)
+    median = forecast([x[:400]], 365, 7).quantiles[0, :, MEDIAN]
+    np.testing.assert_allclose(median, x[400:], atol=2)
+
+
+def test_the_first_steps_of_a_longer_forecast():
+    x = list(np.random.default_rng(12).normal(0, 1, (3, 300)).cumsum(axis=1) + 100)
+    long, short = forecast(x, 120, 7), forecast(x, 30, 7, weighed=120)
+    np.testing.assert_allclose(short.weights, long.weights)
+    band = np.ptp(long.quantiles[:, :30], axis=-1)[..., None]
+    assert (np.abs(short.quantiles - long.quantiles[:, :30]) < 0.1 * band).all()  # other lags are drawn
+    assert not np.allclose(forecast(x, 30, 7).weights, long.weights)
