@@ -476,7 +476,7 @@ COMMENT ON FUNCTION capacity_alerting.set_business_calendar(bytea, text, integer
 CREATE OR REPLACE FUNCTION capacity_alerting.default_template(p_condition text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE p_condition
-        WHEN 'RUNWAY' THEN '{alert_severity}: {resource_type} {resource_name} will be at {threshold_percentage}% of its capacity in {days_left} days, with a probability of {threshold_probability}%. It is at {current_usage}% now.'
+        WHEN 'RUNWAY' THEN '{alert_severity}: {resource_type} {resource_name} {runway}. It is at {current_usage}% now.'
         WHEN 'ABSENCE' THEN '{alert_severity}: {resource_type} {resource_name} has not been measured for {minutes_since} minutes.'
         ELSE '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.' END;
 END;
@@ -534,7 +534,7 @@ COMMENT ON FUNCTION capacity_alerting.named(text[]) IS 'The channels or contacts
 CREATE OR REPLACE FUNCTION capacity_alerting.placeholders() RETURNS text[] LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT array_agg(a.attname::text ORDER BY a.attnum)
-           || '{resource_name,tenant_id,current_usage,current_value,capacity,measurement_timestamp,days_left,minutes_since,runbook_url,report_url}'::text[]
+           || '{resource_name,tenant_id,current_usage,current_value,capacity,measurement_timestamp,days_left,runway,minutes_since,runbook_url,report_url}'::text[]
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = 'capacity_planning.capacity_threshold_s'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
 END;
@@ -1236,7 +1236,7 @@ BEGIN
             FROM candidate c
             JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
             CROSS JOIN LATERAL (SELECT to_jsonb(c.threshold) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
-                c.utilization, c.current_value, c.capacity, c.unit, c.measured_at) AS facts) v
+                c.utilization, c.current_value, c.capacity, c.unit, c.measured_at, (c.threshold).threshold_probability) AS facts) v
             WHERE c.gate IS NULL OR p_is_rehearsal),
         hub AS (
             INSERT INTO capacity_alerting.alert_h (alert_hk, alert_bk, load_date, record_source)
@@ -1525,6 +1525,17 @@ JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end
 LEFT JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = l.capacity_threshold_hk AND t.load_end_date IS NULL
 WHERE a.load_end_date IS NULL;
 COMMENT ON VIEW capacity_alerting.alert IS 'One row an alert: what raised it, what was done about it, what became of it.';
+
+CREATE OR REPLACE FUNCTION capacity_alerting.short_id(p_alert_hk bytea) RETURNS text LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT left(encode(p_alert_hk, 'hex'), greatest(4, 1 + max(same.length))::integer)
+    FROM (VALUES ((SELECT h.alert_hk FROM capacity_alerting.alert_h h WHERE h.alert_hk < p_alert_hk ORDER BY h.alert_hk DESC LIMIT 1)),
+                 ((SELECT h.alert_hk FROM capacity_alerting.alert_h h WHERE h.alert_hk > p_alert_hk ORDER BY h.alert_hk LIMIT 1))) AS next (hk)
+    CROSS JOIN LATERAL (SELECT count(*) AS length FROM generate_series(1, 16) n
+                        WHERE left(encode(next.hk, 'hex'), n) = left(encode(p_alert_hk, 'hex'), n)) same;
+END;
+COMMENT ON FUNCTION capacity_alerting.short_id(bytea) IS
+    'What people type to name an alert: the shortest beginning of its key, of four characters or more, that no other alert has.';
 
 CREATE OR REPLACE VIEW capacity_alerting.threshold_problem AS
 WITH threshold AS MATERIALIZED (

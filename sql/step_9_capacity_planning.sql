@@ -923,7 +923,7 @@ COMMENT ON FUNCTION capacity_ops.one_line(text) IS 'A name that others gave, as 
 
 CREATE OR REPLACE FUNCTION capacity_ops.message_values(
     p_condition text, p_resource_type text, p_resource_name text, p_tenant_hk bytea, p_level numeric, p_measure numeric, p_utilization numeric,
-    p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz) RETURNS jsonb
+    p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz, p_probability numeric DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT jsonb_build_object('resource_type', p_resource_type, 'resource_name', capacity_ops.one_line(p_resource_name), 'tenant_id', capacity_ops.tenant_key(p_tenant_hk),
@@ -931,10 +931,14 @@ BEGIN ATOMIC
         'capacity', p_capacity, 'unit', p_unit,
         'measurement_timestamp', to_char(p_measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
         'days_left', CASE WHEN p_condition = 'RUNWAY' THEN round(p_measure, 1) END,
+        'runway', CASE WHEN p_condition = 'RUNWAY' THEN CASE
+            WHEN p_utilization >= p_level THEN format('is past %s%% of its capacity already', trim_scale(p_level))
+            ELSE format('will be at %s%% of its capacity %s, with a probability of %s%%', trim_scale(p_level),
+                        CASE WHEN p_measure < 0.05 THEN 'any moment now' ELSE format('in %s days', round(p_measure, 1)) END, trim_scale(p_probability)) END END,
         'minutes_since', CASE WHEN p_condition = 'ABSENCE' THEN round(p_measure) END);
 END;
-COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz) IS
-    'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity.';
+COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz, numeric) IS
+    'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity; runway says in words what days_left counts.';
 
 -- One row a threshold and resource that it covers. Everything is joined by hashes, also where the planner knows nothing yet of
 -- what was written a moment ago: with a hundred thousand thresholds a nested loop would be ruinous.
@@ -1048,8 +1052,9 @@ BEGIN ATOMIC
                WHEN j.condition = 'RUNWAY' THEN CASE
                    WHEN j.measure IS NULL THEN format('None: %s%% of the capacity is not in sight.', trim_scale(j.level))
                    WHEN j.utilization >= j.level THEN format('The level of %s%% is past already: free or add capacity.', trim_scale(j.level))
-                   ELSE format('%s%s%% of the capacity %s reached in %s days with a probability of %s%%.%s', CASE WHEN NOT j.exceeded THEN 'None: ' END,
-                               trim_scale(j.level), CASE WHEN j.exceeded THEN 'will be' ELSE 'is' END, round(j.measure, 1),
+                   ELSE format('%s%s%% of the capacity %s reached %s with a probability of %s%%.%s', CASE WHEN NOT j.exceeded THEN 'None: ' END,
+                               trim_scale(j.level), CASE WHEN j.exceeded THEN 'will be' ELSE 'is' END,
+                               CASE WHEN j.measure < 0.05 THEN 'any moment now' ELSE format('in %s days', round(j.measure, 1)) END,
                                trim_scale(t.threshold_probability), CASE WHEN j.exceeded THEN ' Free or add capacity before then.' END) END
                WHEN j.condition = 'ABSENCE' THEN
                    CASE WHEN j.exceeded THEN format('Not measured for %s minutes. Check the capture schedule.', round(j.measure))
@@ -1071,12 +1076,13 @@ BEGIN ATOMIC
     LEFT JOIN LATERAL (  -- looked up again, so that the join above does not carry every threshold's every column
         SELECT capacity_ops.render_template(s.alert_message_template, to_jsonb(s) || capacity_ops.message_values(
                    j.condition, j.resource_type, j.resource_name, j.tenant_hk, j.level, j.measure, j.utilization,
-                   j.current_value, j.capacity, j.unit, j.measurement_timestamp)) AS message
+                   j.current_value, j.capacity, j.unit, j.measurement_timestamp, s.threshold_probability)) AS message
         FROM capacity_planning.capacity_threshold_s s
         WHERE s.capacity_threshold_hk = CASE WHEN j.exceeded THEN j.capacity_threshold_hk END AND s.load_end_date IS NULL OFFSET 0) m ON true
     ORDER BY j.exceeded DESC NULLS LAST, j.utilization DESC NULLS LAST, j.tenant_hk NULLS FIRST,
              j.resource_type, j.resource_name, j.level DESC, t.threshold_name;
 END;
+DROP FUNCTION IF EXISTS capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz);  -- before it knew of probability
 COMMENT ON FUNCTION capacity_ops.verdicts(bytea, timestamptz) IS
     'What evaluate_capacity_thresholds returns, without recording anything.';
 

@@ -11,15 +11,9 @@ WITH chosen AS MATERIALIZED (
       AND (a.status <> 'RESOLVED' OR (:resolved_too AND (CAST(:since AS timestamptz) IS NULL OR a.raised_at >= CAST(:since AS timestamptz))))
     ORDER BY place
     LIMIT CAST(:most AS bigint))
-SELECT short.id, encode(a.alert_hk, 'hex') AS alert, a.tenant, a.is_simulated, a.threshold_name, a.threshold_type, a.resource_type, a.resource_name,
+SELECT capacity_alerting.short_id(a.alert_hk) AS id, encode(a.alert_hk, 'hex') AS alert, a.tenant, a.is_simulated, a.threshold_name, a.threshold_type, a.resource_type, a.resource_name,
        a.condition, a.severity, a.status, a.message, a.level, a.next_level, a.value_at_raise, a.peak, a.raised_at, a.started_at, a.ended_at, a.ended_by,
        a.escalations, a.acknowledged_at, a.acknowledged_by, a.acknowledged_note, a.resolved_at, a.resolved_by, a.resolved_note, a.resolved_how,
        a.verdict, a.verdict_by, a.verdict_at, a.verdict_reason, a.horizon_until, a.reached_at, a.lead_time, a.in_all, a.in_all_open
 FROM chosen a
-CROSS JOIN LATERAL (  -- the shortest beginning of its key, of four characters or more, that no other alert has
-    SELECT left(encode(a.alert_hk, 'hex'), greatest(4, 1 + max(same.length))::integer) AS id
-    FROM (VALUES ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk < a.alert_hk ORDER BY b.alert_hk DESC LIMIT 1)),
-                 ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk > a.alert_hk ORDER BY b.alert_hk LIMIT 1))) AS next (hk)
-    CROSS JOIN LATERAL (SELECT count(*) AS length FROM generate_series(1, 16) n
-                        WHERE left(encode(next.hk, 'hex'), n) = left(encode(a.alert_hk, 'hex'), n)) same) short
 ORDER BY a.place;

@@ -1,5 +1,5 @@
 -- All that is known of one alert, with the keys of its threshold and its tenant.
-SELECT short.id, encode(a.alert_hk, 'hex') AS alert, coalesce(t.tenant_bk, CASE WHEN a.tenant_hk IS NULL THEN 'SYSTEM' ELSE encode(a.tenant_hk, 'hex') END) AS tenant,
+SELECT capacity_alerting.short_id(a.alert_hk) AS id, encode(a.alert_hk, 'hex') AS alert, coalesce(t.tenant_bk, CASE WHEN a.tenant_hk IS NULL THEN 'SYSTEM' ELSE encode(a.tenant_hk, 'hex') END) AS tenant,
        coalesce(t.is_simulated, false) AS is_simulated, a.threshold_name, a.threshold_type, a.resource_type, a.resource_name, a.condition, a.severity, a.status, a.message,
        a.level, a.next_level, a.value_at_raise, a.peak, a.raised_at, a.started_at, a.ended_at, a.ended_by, a.escalations,
        a.acknowledged_at, a.acknowledged_by, a.acknowledged_note, a.resolved_at, a.resolved_by, a.resolved_note, a.resolved_how,
@@ -7,10 +7,4 @@ SELECT short.id, encode(a.alert_hk, 'hex') AS alert, coalesce(t.tenant_bk, CASE 
        encode(a.capacity_threshold_hk, 'hex') AS threshold, CASE WHEN a.tenant_hk IS NOT NULL THEN encode(a.tenant_hk, 'hex') END AS tenant_hk
 FROM capacity_alerting.alert a
 LEFT JOIN capacity_ops.tenant t ON t.tenant_hk = a.tenant_hk
-CROSS JOIN LATERAL (  -- the shortest beginning of its key, of four characters or more, that no other alert has
-    SELECT left(encode(a.alert_hk, 'hex'), greatest(4, 1 + max(same.length))::integer) AS id
-    FROM (VALUES ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk < a.alert_hk ORDER BY b.alert_hk DESC LIMIT 1)),
-                 ((SELECT b.alert_hk FROM capacity_alerting.alert_h b WHERE b.alert_hk > a.alert_hk ORDER BY b.alert_hk LIMIT 1))) AS next (hk)
-    CROSS JOIN LATERAL (SELECT count(*) AS length FROM generate_series(1, 16) n
-                        WHERE left(encode(next.hk, 'hex'), n) = left(encode(a.alert_hk, 'hex'), n)) same) short
 WHERE a.alert_hk = decode(:alert, 'hex');

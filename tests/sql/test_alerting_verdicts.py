@@ -452,6 +452,26 @@ def test_past_the_level_is_no_days_left_without_any_forecast(stage):
     stage.play((0, 92))
     (alert,) = stage.alerts()
     assert (alert["value_at_raise"], alert["verdict"]) == (0, "TRUE")
+    assert (
+        alert["message"] == "WARNING: STORAGE disk is past 90% of its capacity already. It is at 92.0% now."
+    )
+
+
+def test_a_forecast_that_has_run_down_says_now_and_not_in_no_days(stage):
+    runway_threshold(stage, 21)
+    stage.measure(0, 80)
+    forecast(stage, 0, {"p90": 1})
+    stage.measure(DAY, 89)
+    (row,) = stage.evaluate(DAY)
+    assert row["recommended_action"].startswith("90% of the capacity will be reached any moment now with")
+    assert (
+        stage.alerts()[0]["message"]
+        == row["alert_message"]
+        == (
+            "WARNING: STORAGE disk will be at 90% of its capacity any moment now, with a probability of 90%. "
+            "It is at 89.0% now."
+        )
+    )
 
 
 def test_a_runway_alert_is_true_when_its_level_was_reached_in_the_time_it_gave(stage):
