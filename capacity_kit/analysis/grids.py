@@ -58,6 +58,53 @@ def last_day(resource: Resource, times: npt.ArrayLike) -> int:
     return int(middle // DAY)
 
 
+def stale_days(resource: Resource) -> int:
+    """Whole days from the newest measurement to the origin."""
+    return round((resource.origin - resource.measured_at).total_seconds() / DAY)
+
+
+def place(resource: Resource, days: int, date: int) -> int:
+    """Where the day that ends on a date is in a series of :func:`daily`; negative where it is not.
+
+    Parameters
+    ----------
+    resource : Resource
+    days : int
+        Length of the series.
+    date : int
+        Days since 1970-01-01, counted as :func:`origins` does.
+    """
+    after = int(resource.origin.timestamp() // DAY) - date - stale_days(resource)
+    return days - 1 - after if after >= 0 else -1
+
+
+def origins(resource: Resource, times: npt.ArrayLike) -> list[int]:
+    """The dates from which a resource is backtested, days since 1970-01-01, the newest first.
+
+    The same as those of the database's own analysis (``origin`` in capacity_ops.growth), so that what judges the two
+    methods against each other judges both of the same days: five to ten, evenly over what has 14 days before it and
+    30 after, or 7 after in a record too short for three of those. They are divisible by a power of two: those of a
+    longer record are among those of a shorter one, and all stay where they are from day to day.
+
+    Parameters
+    ----------
+    resource : Resource
+    times : array_like, shape (measurements,)
+        Seconds since 1970.
+    """
+    t = np.asarray(times, float)
+    if not t.size:
+        return []
+    today = int(resource.origin.timestamp() // DAY)
+    oldest = int((resource.origin.timestamp() - t.min()) / DAY + (0 if _is_often(t) else 0.5))
+    first = oldest - (SHORTEST - 1)
+    last = 30 if first >= 32 else WEEK
+    apart = 1
+    while 10 * apart <= first - last:
+        apart *= 2
+    return [today - o for o in range(last + (today - last) % apart, first + 1, apart)]
+
+
 def _is_often(times: Floats) -> bool:
     """Whether it is measured more than about once a day."""
     return bool(times.size and times.size > 1.5 * np.ptp(times) / DAY)

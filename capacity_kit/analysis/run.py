@@ -11,6 +11,7 @@ nothing else; run again for the same time, it leaves alone what is recorded for 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -232,19 +233,37 @@ def _wholes(
         if len(candidates) > 1:
             found[kind, unit] = f"the system has {len(candidates)} resources of this type"
             continue
-        tasks = (
-            partial(work.summed, chunk, known, unit, days)
-            for chunk in _chunks(store, everything | {"resource_type": kind})
-        )
+        counted = store.read("engine_count", **_asked(everything | {"resource_type": kind}))
+        tell(0, f"adding up {kind}", float(counted["resources"].iloc[0]))
+        before, sizes, done = work.before(candidates[0]), deque[int](), 0
         total: Sums | None = None
-        for parts in over(tasks):
+        for parts in over(
+            _summing(store, everything | {"resource_type": kind}, sizes, known, unit, days, before)
+        ):
             total = parts if total is None else total if parts is None else total + parts
+            done += sizes.popleft()
+            tell(done, f"adding up {kind}", float(counted["resources"].iloc[0]))
         found[kind, unit] = (
             "no tenant's is measured in this unit"
             if total is None
             else work.whole(candidates[0], known, total)
         )
     return found
+
+
+def _summing(
+    store: Vault,
+    scope: dict[str, Any],
+    sizes: deque[int],
+    known: Known,
+    unit: str,
+    days: int,
+    before: dict[int, int],
+) -> Iterator[Task]:
+    """The tasks of adding up the tenants' forecasts; how many resources each has goes to `sizes`."""
+    for chunk in _chunks(store, scope):
+        sizes.append(len(chunk))
+        yield partial(work.summed, chunk, known, unit, days, before)
 
 
 def _explained(store: Vault, records: list[Record], moment: datetime) -> list[Record]:
@@ -268,6 +287,11 @@ def _explained(store: Vault, records: list[Record], moment: datetime) -> list[Re
         work.explained(r, evidence[key]) if (key := r["resource_utilization_hk"][2:]) in evidence else r
         for r in records
     ]
+
+
+def _asked(scope: dict[str, Any]) -> dict[str, Any]:
+    """What ``engine_count`` asks of a scope."""
+    return {name: scope[name] for name in ("tenant", "system_only", "resource_type", "again", "as_of")}
 
 
 def _chunks(store: Vault, scope: dict[str, Any]) -> Iterator[Chunk]:

@@ -11,15 +11,15 @@ are moved in the same way, path by path, and then as a whole onto the median.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from capacity_kit.analysis.chunks import Resource
-from capacity_kit.analysis.grids import DAY
+from capacity_kit.analysis.grids import stale_days
 from capacity_kit.growth import Forecast, runway
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -44,6 +44,8 @@ class Sums:
     paths : ndarray, shape (horizon, paths)
     past : ndarray, shape (days,)
         Usage, the last day ending at the origin.
+    before : mapping of int to Sums
+        The same as it stood at origins of a backtest, by their dates: days since 1970-01-01.
     """
 
     parts: int
@@ -52,9 +54,13 @@ class Sums:
     steepest: Floats
     paths: Floats
     past: Floats
+    before: Mapping[int, Sums] = field(default_factory=dict)
 
     def __add__(self, other: Sums) -> Sums:
         """Both together."""
+        before = {**self.before, **other.before}
+        for date in self.before.keys() & other.before.keys():
+            before[date] = self.before[date] + other.before[date]
         return Sums(
             self.parts + other.parts,
             self.median + other.median,
@@ -62,6 +68,7 @@ class Sums:
             np.maximum(self.steepest, other.steepest),
             self.paths + other.paths,
             self.past + other.past,
+            before,
         )
 
 
@@ -85,6 +92,9 @@ class Whole:
         What a member's share is a share of: all variances; where `by_size`, all medians.
     by_size : ndarray of bool, shape (horizon,)
         Days on which variances would push a part below zero: there each gives in proportion to its size.
+    tested : mapping of int to Whole or None
+        How far they would have had to move at the origins of the whole's backtest, by their dates (days since
+        1970-01-01); None where they would have been left as they were.
     """
 
     name: str
@@ -94,6 +104,7 @@ class Whole:
     path_gap: Floats
     total: Floats
     by_size: npt.NDArray[np.bool_]
+    tested: Mapping[int, Whole | None] = field(default_factory=dict)
 
     def moved(self, said: Forecast, is_whole: bool = False) -> Forecast:
         """Forecasts of parts, or that of the whole, moved to where they add up.
@@ -128,20 +139,16 @@ class Whole:
         )
 
 
-def summed(
-    resources: Sequence[Resource], histories: Sequence[Floats], said: Forecast, days: int
-) -> Sums | None:
+def summed(said: Forecast, past: Callable[[int], Floats]) -> Sums | None:
     """What the parts that have a forecast add up to; None if none has.
 
     Parameters
     ----------
-    resources : sequence of Resource
-    histories : sequence of ndarray
-        Of the same resources, by day.
     said : Forecast
         With its paths.
-    days : int
-        Of the past that the sum is wanted of.
+    past : callable
+        The usage of one of them, by its place: of as many days as the sum is wanted of, the last one ending at the
+        origin.
     """
     assert said.paths is not None
     known = np.flatnonzero(np.isfinite(said.quantiles[:, 0, MEDIAN]))
@@ -155,11 +162,11 @@ def summed(
         weight.sum(axis=0),
         _divided(weight, median, 0.0).max(axis=0),
         paths.sum(axis=0),
-        np.sum([held(resources[int(i)], histories[int(i)], days) for i in known], axis=0),
+        np.sum([past(int(i)) for i in known], axis=0),
     )
 
 
-def held(resource: Resource, history: Floats, days: int | None = None) -> Floats:
+def held(resource: Resource, history: Floats) -> Floats:
     """A past that ends at the origin, gaps crossed in a straight line; the last value holds on, 0 precedes the first.
 
     Parameters
@@ -167,15 +174,14 @@ def held(resource: Resource, history: Floats, days: int | None = None) -> Floats
     resource : Resource
     history : ndarray, shape (time,)
         Of its newest days.
-    days : int, optional
-        How many are wanted; all by default.
     """
-    since = round((resource.origin - resource.measured_at).total_seconds() / DAY)
     at = np.flatnonzero(np.isfinite(history) & (history >= 0))
-    filled = np.interp(np.arange(history.size + since), at, history[at], left=0.0)
-    if days is None:
-        return filled
-    return np.concatenate([np.zeros(max(days - filled.size, 0)), filled[-days:]])
+    return np.interp(np.arange(history.size + stale_days(resource)), at, history[at], left=0.0)
+
+
+def newest(past: Floats, days: int) -> Floats:
+    """The last so many days of a past, 0 before its first."""
+    return np.concatenate([np.zeros(max(days - past.size, 0)), past[max(past.size - days, 0) :]])
 
 
 def agree(name: str, parts: Sums, both: Forecast) -> Whole:
@@ -210,13 +216,25 @@ def agree(name: str, parts: Sums, both: Forecast) -> Whole:
     return replace(found, rest={day + 1: float(value) for day, value in enumerate(agreed)})
 
 
-def told(whole: Whole | str, is_whole: bool, horizons: Sequence[int]) -> dict[str, Any]:
-    """What is recorded of it."""
+def told(whole: Whole | str, is_whole: bool, horizons: Sequence[int], is_tested: bool) -> dict[str, Any]:
+    """What is recorded of it.
+
+    Parameters
+    ----------
+    whole : Whole or str
+        What it adds up to, or why it does not.
+    is_whole : bool
+    horizons : sequence of int
+        Days ahead.
+    is_tested : bool
+        Whether what was backtested was made to add up too.
+    """
     if isinstance(whole, str):
         return {"with": None, "why": whole}
+    said: dict[str, Any] = {"backtested": is_tested}
     if not is_whole:
-        return {"with": whole.name}
-    return {"parts": whole.parts, "unattributed": {str(days): whole.rest[days] for days in horizons}}
+        return {"with": whole.name} | said
+    return {"parts": whole.parts, "unattributed": {str(days): whole.rest[days] for days in horizons}} | said
 
 
 def _weight(median: Floats, paths: Floats) -> Floats:

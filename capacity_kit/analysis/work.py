@@ -5,9 +5,11 @@ A pure function of the chunk and of what a first pass found, so that it makes no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +23,14 @@ from capacity_kit.analysis.grids import (
     DAY,
     SHORTEST,
     WEEK,
+    daily,
     histories,
     hourly,
     in_step,
     is_fluctuating,
     last_day,
+    origins,
+    place,
 )
 from capacity_kit.growth import Calendar, Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
@@ -44,7 +49,6 @@ CYCLES_OF_HOURS: Final = (24, 24 * WEEK)
 
 SLICE: Final = 128  # series whose sample paths are in memory at once
 
-ORIGINS: Final = 6  # of the backtest, evenly over the record
 TESTED: Final = 90  # days ahead that are backtested
 ANNOUNCES: Final = 0.5  # probability from which a forecast has announced a level
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
@@ -98,7 +102,6 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
         capacity_forecast_s that they fill; plain numbers, strings, lists and dicts only.
     """
     days = histories(chunk)
-    groups = _grouped(chunk, known)
     said = _reconciled(chunk, days, known)
     highs = _highs(chunk, known)
     capacity = np.array([r.capacity for r in chunk.resources])
@@ -108,7 +111,7 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
         "capacity": np.ones(len(chunk)),
     }
     levels = {name: capacity * part for name, part in share.items()}  # as of the newest measurements
-    tested = _tested(days, groups, levels["critical"])
+    tested = _tested(chunk, known, levels["critical"])
     regimes = dated(days, WEEK)
     reached = {name: highs.reached(said, level) for name, level in levels.items()}
     for i, resource in enumerate(chunk.resources):
@@ -130,7 +133,9 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
                 days[i],
                 (chunk.as_of - chunk.resources[i].origin).total_seconds() / DAY,
                 said.of([i]),
-                tested.of(i),
+                tested.scores.of(i),
+                tested.full[i],
+                i in tested.moved,
                 regimes[i],
                 highs.by_day.of([highs.rows[i]]) if i in highs.rows else None,
                 highs.by_hour.of([highs.hours[i]]) if i in highs.hours else None,
@@ -142,7 +147,9 @@ def analyse(chunk: Chunk, known: Known = NOTHING) -> list[Record]:
     ]
 
 
-def summed(chunk: Chunk, known: Known, unit: str, days: int) -> totals.Sums | None:
+def summed(
+    chunk: Chunk, known: Known, unit: str, days: int, before: Mapping[int, int] = MappingProxyType({})
+) -> totals.Sums | None:
     """What the forecasts of a chunk's tenants add up to, of the resources that are measured in a unit.
 
     Parameters
@@ -154,6 +161,8 @@ def summed(chunk: Chunk, known: Known, unit: str, days: int) -> totals.Sums | No
     unit : str
     days : int
         Of the past that the sum is wanted of.
+    before : mapping of int to int
+        Origins of the system's backtest, as days since 1970-01-01, and of how long a past the sum is wanted there.
     """
     rows = [i for i, r in enumerate(chunk.resources) if r.tenant is not None and r.unit == unit]
     total: totals.Sums | None = None
@@ -161,9 +170,33 @@ def summed(chunk: Chunk, known: Known, unit: str, days: int) -> totals.Sums | No
         own = chunk.of(some)
         found = histories(own)
         said = _forecast(found, _grouped(own, known), keep_paths=True)
-        part = totals.summed(own.resources, found, said, days)
-        total = part if total is None else total if part is None else total + part
+
+        def past(i: int, own: Chunk = own, found: list[Floats] = found) -> Floats:
+            return totals.newest(totals.held(own.resources[i], found[i]), days)
+
+        part = totals.summed(said, past)
+        if part is not None:
+            part = replace(part, before=_summed_before(own, known, before))
+            total = part if total is None else total + part
     return total
+
+
+def _summed_before(chunk: Chunk, known: Known, before: Mapping[int, int]) -> dict[int, totals.Sums]:
+    """The same as it was said at each of some dates, by those of the parts that had a past by then."""
+    full = [daily(*of) for of in zip(chunk.resources, chunk.times, chunk.values, strict=True)]
+    found = {}
+    for date, days in before.items():
+        cuts = _cuts(chunk, full, [[date]] * len(chunk))
+        said = _forecast(_slices_of(full, cuts), _grouped_of(chunk, known, full, cuts), True, TESTED)
+
+        def past(i: int, cuts: list[_Cut] = cuts, days: int = days) -> Floats:
+            cut = cuts[i]
+            return totals.newest(totals.held(chunk.resources[cut.row], full[cut.row])[: cut.index + 1], days)
+
+        part = totals.summed(said, past)
+        if part is not None:
+            found[date] = part
+    return found
 
 
 def whole(chunk: Chunk, known: Known, parts: totals.Sums) -> totals.Whole | str:
@@ -176,20 +209,59 @@ def whole(chunk: Chunk, known: Known, parts: totals.Sums) -> totals.Whole | str:
     known : Known
         Whom it hears.
     parts : Sums
-        Of the tenants', over as many days as :func:`past` has.
+        Of the tenants', over as many days as :func:`past` has, and at the origins of :func:`before`.
     """
     (resource,), (history,) = chunk.resources, histories(chunk)
-    rest = past(chunk) - parts.past
-    # Rounding is no rest.
-    rest[np.abs(rest) < 1e-9 * parts.past] = 0.0
     if not history.size:
         return "the system's series is too short for a forecast"
+    name = f"{resource.resource_type} {resource.resource_name}"
+    groups = _grouped(chunk.of([0, 0]), known)
+    rest = _rest(past(chunk), parts)
     if rest[-1] < 0:
         return "the tenants' together are more than the system's"
-    both = _forecast([history, rest], _grouped(chunk.of([0, 0]), known), keep_paths=True)
+    both = _forecast([history, rest], groups, keep_paths=True)
     if not np.isfinite(both.quantiles[:, 0, MEDIAN]).all():
         return "what is left to the system beside its tenants' is too short for a forecast"
-    return totals.agree(f"{resource.resource_type} {resource.resource_name}", parts, both)
+    return replace(totals.agree(name, parts, both), tested=_whole_before(chunk, known, name, parts))
+
+
+def _whole_before(
+    chunk: Chunk, known: Known, name: str, parts: totals.Sums
+) -> dict[int, totals.Whole | None]:
+    """How far they would have had to move at each origin of the whole's backtest."""
+    (resource,) = chunk.resources
+    full = [daily(resource, chunk.times[0], chunk.values[0])] * 2
+    found: dict[int, totals.Whole | None] = {}
+    for date, days in before(chunk).items():
+        found[date] = None
+        cuts = _cuts(chunk.of([0, 0]), full, [[date]] * 2)
+        if date not in parts.before:
+            continue
+        rest = _rest(
+            totals.newest(totals.held(resource, full[0])[: cuts[0].index + 1], days), parts.before[date]
+        )
+        if rest[-1] < 0:
+            continue
+        series = [*_slices_of(full, cuts[:1]), rest]
+        both = _forecast(series, _grouped_of(chunk.of([0, 0]), known, full, cuts), True, TESTED)
+        if np.isfinite(both.quantiles[:, 0, MEDIAN]).all():
+            found[date] = totals.agree(name, parts.before[date], both)
+    return found
+
+
+def _rest(past: Floats, parts: totals.Sums) -> Floats:
+    """What is nobody's; rounding is no rest."""
+    rest = past - parts.past
+    rest[np.abs(rest) < 1e-9 * parts.past] = 0.0
+    return rest
+
+
+def before(chunk: Chunk) -> dict[int, int]:
+    """From which dates a chunk's one resource is backtested, and how many days of its past each of them looks at."""
+    (resource,), (times,) = chunk.resources, chunk.times
+    days = daily(resource, times, chunk.values[0]).size
+    at = {date: place(resource, days, date) for date in origins(resource, times)}
+    return {date: in_step(index + 1) for date, index in at.items() if index >= SHORTEST - 1}
 
 
 def past(chunk: Chunk) -> Floats:
@@ -216,8 +288,10 @@ class _Group:
     calendar: Calendar | None
 
 
-def _grouped(chunk: Chunk, known: Known) -> list[_Group]:
+def _grouped(chunk: Chunk, known: Known, ago: Sequence[int] | None = None) -> list[_Group]:
+    """The chunk's resources by what they are; their series may have ended so many days ago."""
     priors = known.companies.of(chunk.resources)
+    ago = ago or [0] * len(chunk)
     rows: dict[bool, list[int]] = {}
     for i, resource in enumerate(chunk.resources):
         rows.setdefault(is_fluctuating(resource), []).append(i)
@@ -225,7 +299,7 @@ def _grouped(chunk: Chunk, known: Known) -> list[_Group]:
         _Group(
             own,
             [priors[i] for i in own],
-            Calendar([last_day(chunk.resources[i], chunk.times[i]) for i in own], known.holidays)
+            Calendar([last_day(chunk.resources[i], chunk.times[i]) - ago[i] for i in own], known.holidays)
             if fluctuates
             else None,
         )
@@ -233,19 +307,21 @@ def _grouped(chunk: Chunk, known: Known) -> list[_Group]:
     ]
 
 
-def _forecast(series: Sequence[Floats], groups: Sequence[_Group], keep_paths: bool = False) -> Forecast:
+def _forecast(
+    series: Sequence[Floats], groups: Sequence[_Group], keep_paths: bool = False, horizon: int = HORIZON
+) -> Forecast:
     """Forecast series of days, group by group."""
     parts = [
-        growth.forecast([series[i] for i in g.rows], HORIZON, WEEK, g.priors, keep_paths, g.calendar)
+        growth.forecast([series[i] for i in g.rows], horizon, WEEK, g.priors, keep_paths, g.calendar)
         for g in groups
     ]
-    return _joined(parts, [g.rows for g in groups])
+    return _joined(parts, [g.rows for g in groups], horizon)
 
 
-def _joined(parts: Sequence[Forecast], rows: Sequence[Sequence[int]]) -> Forecast:
+def _joined(parts: Sequence[Forecast], rows: Sequence[Sequence[int]], horizon: int = HORIZON) -> Forecast:
     """Forecasts of some rows each as one forecast of all rows, in their order."""
     if len(parts) < 2:
-        return parts[0] if parts else growth.forecast([], HORIZON, WEEK)
+        return parts[0] if parts else growth.forecast([], horizon, WEEK, keep_paths=True)
     models = max(
         (part.models for part in parts), key=len
     )  # with a calendar there are further ones behind the others
@@ -345,37 +421,172 @@ def _highs(chunk: Chunk, known: Known) -> _Highs:
     return _Highs(rows, by_day.of([*rows.values()]), {i: row for row, i in enumerate(hours)}, by_hour)
 
 
-def origins(days: int) -> Ints:
-    """From which days of a record it is backtested: evenly between its first third and 30 days before its end.
+@dataclass(frozen=True)
+class _Cut:
+    """A resource of a chunk as it was known at an origin of its backtest.
 
-    What lies before each is again as long as before others.
+    Attributes
+    ----------
+    row : int
+        Which resource.
+    date : int
+        Of the origin, days since 1970-01-01.
+    index : int
+        Of its last value, in its series of days.
     """
-    first, last = max(SHORTEST - 1, days // 3), days - 1 - 30
-    if last < first:
-        return np.empty(0, np.int64)
-    evenly = np.linspace(first, last, min(ORIGINS, 1 + (last - first) // 3)).astype(np.int64)
-    return np.unique([in_step(int(o) + 1) - 1 for o in evenly])
+
+    row: int
+    date: int
+    index: int
 
 
-def _tested(days: Sequence[Floats], groups: Sequence[_Group], levels: Floats) -> Backtest:
-    """Every series from each of its origins, and whether it reached a level as was said."""
-    parts = [
-        backtest(
-            [days[i] for i in g.rows],
-            TESTED,
-            WEEK,
-            [origins(days[i].size) for i in g.rows],
-            g.priors,
-            levels[g.rows],
-            g.calendar,
-        )
-        for g in groups
+def _cuts(chunk: Chunk, full: Sequence[Floats], dates: Sequence[Sequence[int]]) -> list[_Cut]:
+    """Each resource at its dates, where it had a past by then."""
+    return [
+        _Cut(i, date, index)
+        for i, resource in enumerate(chunk.resources)
+        for date in dates[i]
+        if (index := place(resource, full[i].size, date)) >= SHORTEST - 1
     ]
+
+
+def _slices_of(full: Sequence[Floats], cuts: Sequence[_Cut], ahead: int = 0) -> list[Floats]:
+    """What was known at each of them, as long as a forecast would have used it, and some of what came."""
+    return [full[c.row][c.index + 1 - in_step(c.index + 1) : c.index + 1 + ahead] for c in cuts]
+
+
+def _grouped_of(chunk: Chunk, known: Known, full: Sequence[Floats], cuts: Sequence[_Cut]) -> list[_Group]:
+    rows = chunk.of([c.row for c in cuts])
+    return _grouped(rows, known, [full[c.row].size - 1 - c.index for c in cuts])
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """What the backtest of a chunk found.
+
+    Attributes
+    ----------
+    scores : Backtest
+        Its series are the chunk's resources, and its origins places in their series of days.
+    full : list of ndarray
+        Those.
+    moved : set of int
+        Resources whose forecasts were made to add up at their origins too.
+    """
+
+    scores: Backtest
+    full: list[Floats]
+    moved: set[int]
+
+
+def _tested(chunk: Chunk, known: Known, levels: Floats) -> _Tests:
+    """Every series from each of its origins, as it would have been recorded, and whether a level came as was said.
+
+    A forecast that adds up with others is backtested so, where the origins of what it adds up to are its own; a tenant
+    with a shorter record than the system has others, and is backtested alone.
+    """
+    measured = list(zip(chunk.resources, chunk.times, chunk.values, strict=True))
+    full = [daily(*one) for one in measured]
+    dates = [origins(r, times) for r, times, _ in measured]
+    alone: list[int] = []
+    together: dict[tuple[str, str, bool], list[int]] = {}
+    for i, resource in enumerate(chunk.resources):
+        whole = known.wholes.get((resource.resource_type, resource.unit))
+        if isinstance(whole, totals.Whole) and dates[i] and whole.tested.keys() >= set(dates[i]):
+            together.setdefault((resource.resource_type, resource.unit, resource.tenant is None), []).append(
+                i
+            )
+        else:
+            alone.append(i)
+    found = [_scored(chunk, known, full, dates, alone, levels)]
+    for (kind, unit, is_whole), rows in together.items():
+        whole = known.wholes[kind, unit]
+        assert isinstance(whole, totals.Whole)
+        found += [
+            _scored(chunk, known, full, dates, some, levels, (whole, is_whole)) for some in _slices(rows)
+        ]
     joined: dict[str, Any] = {
-        f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Backtest)
+        f.name: np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Backtest)
     }
-    of = [np.asarray(g.rows, np.int64)[part.series] for g, part in zip(groups, parts, strict=True)]
-    return Backtest(**joined | {"series": np.concatenate(of)})
+    return _Tests(Backtest(**joined), full, {i for rows in together.values() for i in rows})
+
+
+def _scored(
+    chunk: Chunk,
+    known: Known,
+    full: Sequence[Floats],
+    dates: Sequence[Sequence[int]],
+    rows: Sequence[int],
+    levels: Floats,
+    whole: tuple[totals.Whole, bool] | None = None,
+) -> Backtest:
+    """Some of the chunk's resources, moved with the whole that they are parts of, or that they are."""
+    wanted = set(rows)
+    cuts = _cuts(chunk, full, [own if i in wanted else () for i, own in enumerate(dates)])
+    fluctuating = [c for c in cuts if is_fluctuating(chunk.resources[c.row])]
+    found = []
+    for own in (fluctuating, [c for c in cuts if not is_fluctuating(chunk.resources[c.row])]):
+        groups = _grouped_of(chunk, known, full, own)
+        one = _backtest(full, own, groups, levels, None if whole is None else partial(_moved, own, *whole))
+        able = [n for n, c in enumerate(own) if np.isfinite(levels[c.row])]
+        if own is fluctuating and able:
+            # Its maxima meet the level, so they are what announces it.
+            peaks = [
+                daily(r, t, v, "max")
+                for r, t, v in zip(chunk.resources, chunk.times, chunk.values, strict=True)
+            ]
+            some = [own[n] for n in able]
+            high = _backtest(peaks, some, _grouped_of(chunk, known, peaks, some), levels)
+            assert one.probability is not None
+            assert one.came is not None
+            one.probability[able], one.came[able] = high.probability, high.came
+        found.append(one)
+    joined: dict[str, Any] = {
+        f.name: np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Backtest)
+    }
+    return Backtest(**joined)
+
+
+def _backtest(
+    full: Sequence[Floats],
+    cuts: Sequence[_Cut],
+    groups: Sequence[_Group],
+    levels: Floats,
+    moved: Callable[[Forecast], Forecast] | None = None,
+) -> Backtest:
+    """Score cuts that share a calendar, each as a record of its own: it is as long as a forecast would have used it."""
+    (group,) = groups or [_Group([], [], None)]
+    scores = backtest(
+        _slices_of(full, cuts, TESTED),
+        TESTED,
+        WEEK,
+        [[in_step(c.index + 1) - 1] for c in cuts],
+        group.priors,
+        levels[[c.row for c in cuts]],
+        None if group.calendar is None else _until(group.calendar, full, cuts),
+        moved,
+    )
+    row, index = (np.array([getattr(c, name) for c in cuts], np.int64) for name in ("row", "index"))
+    return replace(scores, series=row, origin=index)
+
+
+def _until(calendar: Calendar, full: Sequence[Floats], cuts: Sequence[_Cut]) -> Calendar:
+    """The calendar of the cuts with what came after them."""
+    came = [min(TESTED, full[c.row].size - 1 - c.index) for c in cuts]
+    return calendar.of(calendar.lasts(len(cuts)) + np.array(came, np.int64))
+
+
+def _moved(cuts: Sequence[_Cut], whole: totals.Whole, is_whole: bool, said: Forecast) -> Forecast:
+    """Forecasts of the cuts, moved by as much as each would have been at its origin."""
+    by_date: dict[int, list[int]] = {}
+    for n, cut in enumerate(cuts):
+        by_date.setdefault(cut.date, []).append(n)
+    parts = []
+    for date, places in by_date.items():
+        then = whole.tested[date]
+        part = said.of(places)
+        parts.append(part if then is None else then.moved(part, is_whole))
+    return _joined(parts, list(by_date.values()), TESTED)
 
 
 @dataclass(frozen=True)
@@ -424,7 +635,11 @@ def _trend(days: int, said: Forecast) -> _Trend:
     else:
         per_day = (later[MEDIAN] - first) / apart
         level = max(0.0, first - per_day * ahead)
-    real = (later[2] > level or later[4] < level) and abs(per_day) * 365 >= REAL * level
+    clear = later[2] > level or later[4] < level
+    if said.shifts[0]:
+        # The band allows for more such shifts, on one side; the other side is that of the growth between them.
+        clear = abs(later[MEDIAN] - level) > min(later[4] - later[MEDIAN], later[MEDIAN] - later[2])
+    real = clear and abs(per_day) * 365 >= REAL * level
     if not real:
         per_day, level = 0.0, first
     ratio = per_day / level if level > 0 else float("nan")
@@ -458,6 +673,10 @@ class _Found:
     said : Forecast
         Of this one.
     tested : Backtest
+    full : ndarray, shape (days,)
+        What its origins are places in.
+    moved : bool
+        Whether what was tested was made to add up too.
     regimes : tuple of Regime
         Oldest first.
     high, hours : Forecast or None
@@ -473,6 +692,8 @@ class _Found:
     elapsed: float
     said: Forecast
     tested: Backtest
+    full: Floats
+    moved: bool
     regimes: tuple[Regime, ...]
     high: Forecast | None
     hours: Forecast | None
@@ -509,7 +730,7 @@ def _outlook(found: _Found, known: Known) -> Record:
     """What only a resource with a forecast has."""
     resource, said, history, own = found.resource, found.said, found.history, found.tested
     trend = _trend(history.size, said)
-    errors = {days: _error(own, history, days) for days in (7, 30, 90)}
+    errors = {days: _error(own, found.full, days) for days in (7, 30, 90)}
     accuracy = {days: None if e is None else _plain(max(0.0, 100 - e), 6) for days, e in errors.items()}
     usage = resource.usage if found.high is None else max(resource.usage, float(found.high.last[0]))
     runway = {
@@ -525,6 +746,7 @@ def _outlook(found: _Found, known: Known) -> Record:
         if weight >= 0.01
     }
     inside = own.inside[:, 29][np.isfinite(own.inside[:, 29])]
+    tested = int(np.isfinite(own.error[:, 29]).sum())
     shift = _day(resource, history, int(said.regime_start[0])) if said.shifts[0] else None
     return {
         "projected_usage_7d": medians[7],
@@ -568,7 +790,7 @@ def _outlook(found: _Found, known: Known) -> Record:
             ],
             "left_out": int(said.left_out[0]),
             **{f"wape_{days}d": _plain(e, 6) for days, e in errors.items()},
-            "origins": len(own.origin),
+            "origins": tested,
             "coverage_30d": _plain(float(inside.mean()), 4) if inside.size else None,
         },
         "pattern_type": trend.pattern,
@@ -581,7 +803,7 @@ def _outlook(found: _Found, known: Known) -> Record:
         "forecast_accuracy_30d": accuracy[30],
         "forecast_accuracy_90d": accuracy[90],
         "confidence_intervals": {
-            "30d": {"share": 80, "origins": len(own.origin), "low": _plain(low), "high": _plain(high)}
+            "30d": {"share": 80, "origins": tested, "low": _plain(low), "high": _plain(high)}
         },
         "pattern_description": _sentence(found),
         "next_analysis_due_date": (resource.origin + timedelta(days=_due(runway))).date().isoformat(),
@@ -641,9 +863,12 @@ def _company(found: _Found, known: Known) -> Record:
     said: Record = {"company": known.companies.told(resource)}
     if resource.resource_type in totals.SUMMABLE:
         together = known.wholes.get((resource.resource_type, resource.unit), known.why)
-        said["reconciled"] = totals.told(together, resource.tenant is None, HORIZONS)
+        said["reconciled"] = totals.told(together, resource.tenant is None, HORIZONS, found.moved)
     return said
 
+
+SHIFTS: Final = frozenset({"level", "reset"})
+"""Kinds of regimes that begin with a step of the level; with the others it is the growth that changes."""
 
 CAUSES: Final = {
     "CLEANUP": "the cleanup of",
@@ -660,7 +885,7 @@ CAUSES: Final = {
 def shifted(record: Record) -> dict[str, float | None]:
     """The level shifts of a record, oldest first: the end of the day of each, and what it shifted by."""
     parameters = record["model_parameters"]
-    found = {r["from"]: r["change"] for r in parameters.get("regimes", []) if r["kind"] == "level"}
+    found = {r["from"]: r["change"] for r in parameters.get("regimes", []) if r["kind"] in SHIFTS}
     newest = parameters.get("shift_at")
     return dict(sorted(({newest: None} | found if newest else found).items()))
 
@@ -731,11 +956,11 @@ def _due(runway: dict[str, Record]) -> int:
     return WEEK if days is None else max(1, min(WEEK, days // 10))
 
 
-def _error(own: Backtest, history: Floats, days: int) -> float | None:
+def _error(own: Backtest, full: Floats, days: int) -> float | None:
     """Mean absolute error so many days ahead in percent of what came; None from fewer than three origins."""
     off = np.abs(own.error[:, days - 1])
     known = np.isfinite(off)
-    truth = history[own.origin[known] + days].sum()
+    truth = full[own.origin[known] + days].sum()
     enough = int(known.sum()) >= FEWEST_ORIGINS and truth > 0
     return 100 * float(off[known].sum()) / float(truth) if enough else None
 

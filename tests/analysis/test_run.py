@@ -156,6 +156,29 @@ def test_the_better_forecast_is_the_one_that_erred_less(own):
     assert own.rows("SELECT DISTINCT method FROM capacity_ops.better_forecast") == [("SQL",)]
 
 
+def test_both_methods_are_tested_from_the_same_origins(own):
+    """Records of many lengths, one of them measured a while ago."""
+    own.run("""
+        DELETE FROM capacity_planning.resource_utilization_s s USING auth.tenant_h t
+        WHERE t.tenant_hk = s.tenant_hk AND mod(substr(t.tenant_bk, 2)::int, 2) = 0
+          AND '2026-11-01Z'::timestamptz - s.measurement_timestamp
+              > make_interval(hours => 24 * (33 + 2 * substr(t.tenant_bk, 2)::int))""")
+    own.run("""
+        DELETE FROM capacity_planning.resource_utilization_s s USING auth.tenant_h t
+        WHERE t.tenant_hk = s.tenant_hk AND t.tenant_bk = 't40' AND s.measurement_timestamp > '2026-10-25Z'""")
+    own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 30, %s)", AS_OF)
+    analyse(own)
+    found = own.rows("""
+        SELECT e.data_points_used, (q.model_parameters ->> 'origins')::int, (e.model_parameters ->> 'origins')::int
+        FROM capacity_planning.capacity_forecast_s e
+        JOIN capacity_planning.capacity_forecast_s q USING (tenant_hk, resource_type, resource_name)
+        WHERE e.method = 'ENGINE' AND q.method = 'SQL' AND q.forecast_model IS NOT NULL ORDER BY 1""")
+    assert len(found) == 40
+    assert len({points for points, _, _ in found}) > 15
+    assert {by_sql for _, by_sql, _ in found} == {0, 3, 6, 7, 8, 9, 10}
+    assert [by_sql for _, by_sql, _ in found] == [by_engine for _, _, by_engine in found]
+
+
 def test_the_ledger_scores_the_engines_forecasts_too(own):
     analyse(own, as_of=AS_OF - timedelta(days=40))
     analyse(own)

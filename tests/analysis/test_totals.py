@@ -1,10 +1,15 @@
 """Tenants' forecasts and a rest add up to the system's."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 from capacity_kit import growth
 from capacity_kit.analysis import run, totals, work
+from capacity_kit.analysis.chunks import Chunk
+from capacity_kit.analysis.grids import origins
 from capacity_kit.analysis.local import workers
 from capacity_kit.growth.models import MEDIAN
 from capacity_kit.growth.reconcile import reconcile
@@ -154,16 +159,14 @@ def line(rng, size, level, slope, noise):
 
 def made(chunk, series, days):
     """The parts' chunk, their sums, the whole's chunk, and how far they have to move."""
-    import dataclasses
-
     back = np.arange(days)[::-1]
     parts = chunk(*((back, values) for values in series[1:]))
-    parts = dataclasses.replace(
+    parts = replace(
         parts,
-        resources=tuple(dataclasses.replace(r, tenant=f"{i:064x}") for i, r in enumerate(parts.resources)),
+        resources=tuple(replace(r, tenant=f"{i:064x}") for i, r in enumerate(parts.resources)),
     )
     system = chunk((back, series[0]))
-    sums = work.summed(parts, work.Known(), "bytes", work.past(system).size)
+    sums = work.summed(parts, work.Known(), "bytes", work.past(system).size, work.before(system))
     return parts, sums, system, work.whole(system, work.Known(), sums)
 
 
@@ -226,9 +229,78 @@ def test_the_band_of_the_whole_is_that_of_its_paths(chunk):
     assert high - low > 0.7 * widths.sum() > 1.2 * np.sqrt((widths**2).sum())
 
 
+def cut(chunk, days):
+    """The chunk as it was so many days before."""
+    at = chunk.as_of - timedelta(days=days)
+    kept = [times <= at.timestamp() for times in chunk.times]
+    return Chunk(
+        at,
+        tuple(
+            replace(r, measured_at=at, origin=at, usage=float(values[own][np.argmax(times[own])]))
+            for r, times, values, own in zip(chunk.resources, chunk.times, chunk.values, kept, strict=True)
+        ),
+        tuple(times[own] for times, own in zip(chunk.times, kept, strict=True)),
+        tuple(values[own] for values, own in zip(chunk.values, kept, strict=True)),
+    )
+
+
+def reconciled(parts, system):
+    """What would be recorded of parts and system."""
+    sums = work.summed(parts, work.Known(), "bytes", work.past(system).size, work.before(system))
+    whole = work.whole(system, work.Known(), sums)
+    known = work.Known(wholes={} if isinstance(whole, str) else {("STORAGE", "bytes"): whole})
+    return [*work.analyse(parts, known), *work.analyse(system, known)]
+
+
+def test_the_backtest_is_of_what_is_recorded(chunk, monkeypatch):
+    """At each origin the whole of it once more, with nothing known of what came: sums, gaps, records."""
+    monkeypatch.setattr(work, "TESTED", work.HORIZON)  # bands know a little of how far ahead they look
+    rng = np.random.default_rng(10)
+    common = np.cumsum(rng.normal(0, 3, 130))
+    series = [400 + common + line(rng, 130, 10, slope, 4) for slope in (0.0, 0.8, 2.0)]
+    parts, _, system, _ = made(chunk, [sum(series) + line(rng, 130, 900, 1, 25), *series], 130)
+    now = reconciled(parts, system)
+    today = int(parts.as_of.timestamp() // 86400)
+    dates = origins(system.resources[0], system.times[0])
+    off = np.zeros((len(dates), 4))
+    truth = np.zeros((len(dates), 4))
+    for n, date in enumerate(dates):
+        then = reconciled(cut(parts, today - date), cut(system, today - date))
+        alone = work.analyse(cut(parts, today - date))
+        assert then[0]["projected_usage_30d"] != alone[0]["projected_usage_30d"]
+        for i, record in enumerate(then):
+            values = (*parts.values, *system.values)[i]
+            truth[n, i] = values[129 - (today - date) + 30]
+            off[n, i] = abs(record["projected_usage_30d"] - truth[n, i])
+    wape = 100 * off.sum(axis=0) / truth.sum(axis=0)
+    for record, error in zip(now, wape, strict=True):
+        assert record["model_parameters"]["reconciled"]["backtested"] is True
+        assert record["model_parameters"]["wape_30d"] == pytest.approx(error, rel=1e-5)
+        assert record["confidence_level"] == pytest.approx(100 - error, rel=1e-5)
+
+
+def test_a_tenant_with_a_shorter_record_than_the_system_is_backtested_alone(chunk):
+    rng = np.random.default_rng(11)
+    old, young = line(rng, 300, 100, 1, 4), line(rng, 70, 100, 1, 4)
+    parts, _, system, _ = made(chunk, [old + line(rng, 300, 900, 1, 9), old], 300)
+    both = chunk((np.arange(300)[::-1], old), (np.arange(70)[::-1], young))
+    parts = replace(
+        both, resources=tuple(replace(r, tenant=f"{i:064x}") for i, r in enumerate(both.resources))
+    )
+    first, second, whole = reconciled(parts, system)
+    assert [r["model_parameters"]["reconciled"]["backtested"] for r in (first, second, whole)] == [
+        True,
+        False,
+        True,
+    ]
+    (alone,) = work.analyse(parts.of([1]))
+    assert second["confidence_level"] == alone["confidence_level"]
+    assert second["projected_usage_30d"] != alone["projected_usage_30d"]
+
+
 def test_a_past_is_held_to_its_origin(chunk):
     one = chunk((np.array([13.5, 12.5, 10.5]), np.array([1.0, 2.0, 4.0])), kind="USERS")
-    history = np.array([np.nan, 1.0, np.nan, 3.0])
-    assert totals.held(one.resources[0], history).tolist() == [0, 1, 2, 3] + [3] * 10
-    assert totals.held(one.resources[0], history, 16).tolist() == [0, 0, 0, 1, 2, 3] + [3] * 10
-    assert totals.held(one.resources[0], history, 2).tolist() == [3, 3]
+    past = totals.held(one.resources[0], np.array([np.nan, 1.0, np.nan, 3.0]))
+    assert past.tolist() == [0, 1, 2, 3] + [3] * 10
+    assert totals.newest(past, 16).tolist() == [0, 0, 0, 1, 2, 3] + [3] * 10
+    assert totals.newest(past, 2).tolist() == [3, 3]

@@ -9,8 +9,8 @@ from capacity_kit import growth
 from capacity_kit.analysis import run
 from capacity_kit.analysis.chunks import measurements
 from capacity_kit.analysis.company import heard
-from capacity_kit.analysis.grids import daily, in_step
-from capacity_kit.analysis.work import analyse, origins
+from capacity_kit.analysis.grids import daily, in_step, origins
+from capacity_kit.analysis.work import analyse
 from capacity_kit.growth.models import MEDIAN
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -109,25 +109,39 @@ def test_a_chunk_travels(chunk):
 def test_the_error_of_the_backtest_is_that_of_forecasts_from_the_past(chunk):
     rng = np.random.default_rng(1)
     usage = 50e9 + np.cumsum(rng.normal(1e8, 4e8, 147))
-    (found,) = analyse(chunk((np.arange(147)[::-1], usage)))
+    one = chunk((np.arange(147)[::-1], usage))
+    (found,) = analyse(one)
     off, truth = [], []
-    for o in origins(147):
-        said = growth.forecast([usage[: o + 1]], 90, 7).quantiles[0, 29, MEDIAN]
+    for date in origins(one.resources[0], one.times[0]):
+        o = 146 - (int(AS_OF.timestamp() // 86400) - date)
+        said = growth.forecast([usage[o + 1 - in_step(o + 1) : o + 1]], 90, 7).quantiles[0, 29, MEDIAN]
         off.append(abs(said - usage[o + 30]))
         truth.append(usage[o + 30])
     wape = 100 * np.sum(off) / np.sum(truth)
     assert found["model_parameters"]["wape_30d"] == pytest.approx(wape, rel=1e-5)
     assert found["confidence_level"] == pytest.approx(100 - wape, rel=1e-5)
-    assert found["model_parameters"]["origins"] == len(origins(147)) == 6
+    assert found["model_parameters"]["origins"] == len(off) == 6
 
 
-def test_origins_leave_a_past_and_a_future():
-    assert origins(45).size == 0
+def test_origins_leave_a_past_and_a_future_and_stay_where_they_are(chunk):
+    today = int(AS_OF.timestamp() // 86400)
+
+    def ago(days):
+        one = chunk((np.arange(days), np.ones(days)))
+        return [today - date for date in origins(one.resources[0], one.times[0])]
+
+    assert ago(0) == ago(20) == []
+    longest = ago(899)
     for days in range(46, 900, 7):
-        found = origins(days)
-        assert found.min() >= 13
-        assert days * 14 / 16 - 31 <= found.max() <= days - 31
-        assert 1 <= found.size <= 6
+        found = ago(days)
+        assert 30 <= min(found) <= max(found) <= days - 14
+        assert min(days - 43, 5) <= len(found) <= 10
+        assert {o for o in longest if o <= max(found)} <= set(found)
+    # Too short for three with a month after them: a week has to do.
+    assert min(ago(45)) >= 7 > 45 - 14 - max(ago(45))
+    tomorrow = chunk((np.arange(200), np.ones(200)))
+    (later,) = (replace(r, origin=r.origin + timedelta(1)) for r in tomorrow.resources)
+    assert len(set(ago(200)) & {today - date for date in origins(later, tomorrow.times[0])}) >= 5
 
 
 def test_records_of_many_lengths_are_brought_to_few():
