@@ -44,7 +44,7 @@ demo: venv  ## a private server, thirteen simulated months, this host measured, 
 	echo "make lab opens the notebooks on this database; CAPACITY_HOME=.capacity/demo $(CAPACITY) down stops its server."
 
 test: venv  ## every test; says what it skipped and how to install what is missing
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-spark: venv  ## the map on Spark, in an environment of its own; needs Java 17 or newer
 	@test -x $(SPARK)/python || $(PYTHON) -m venv $(SPARK:/bin=)

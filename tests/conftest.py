@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,21 @@ PG15 = Path(os.environ.get("CAPACITY_PG15_BIN", "/usr/lib/postgresql/15/bin"))
 SEED, SEEDED_AS_OF = 7, "2026-11-01T00:00:00Z"
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes: more than all servers of a run need
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+LONGEST = (
+    "reporting/test_due.py", "reporting/test_browser.py", "notebooks/test_notebooks.py", "analysis/test_run.py",
+    "test_cli.py", "analysis/test_command.py", "test_cli_alerts.py", "reporting/test_run.py",
+    "analysis/test_totals.py", "alerting/test_replay.py", "reporting/test_fanout.py", "test_real_data.py",
+    "alerting/test_delivery.py", "vault/test_embedded.py", "test_pgbench.py", "test_packaging.py",
+)  # fmt: skip
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The modules that take longest come first, then those of most tests: so all workers end at about one time."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -counts[item.path], str(item.path)))
 
 
 def skip_or_fail(what: str, how: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "capacity_kit"
 QUERIES = sorted((ROOT / "sql" / "queries").glob("*.sql"))
@@ -137,6 +139,10 @@ def test_every_query_that_is_read_exists():
                     called.add(first.value)
     assert called
     assert called - names == set()
+
+
+def test_the_modules_that_come_first_are_there():
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []
 
 
 def _all_imports(tree):
