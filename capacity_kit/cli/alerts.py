@@ -312,7 +312,7 @@ def _became(row: Any) -> str:
         "true": row.true_alerts,
         "false": row.false_alerts,
         "open": row.open_alerts,
-        "undecidable": row.censored_alerts,
+        "censored": row.censored_alerts,
     }
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 

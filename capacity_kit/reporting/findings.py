@@ -260,7 +260,7 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
 def outcomes(total: Score) -> str:
     """What became of alerts: '13 true, 18 false, 2 open'."""
     said = f"{total.true} true, {total.false} false, {total.open} open"
-    return f"{said}, {total.censored} undecidable" if total.censored else said
+    return f"{said}, {total.censored} censored" if total.censored else said
 
 
 def false_positives(total: Score, minimum: int) -> Kpi:

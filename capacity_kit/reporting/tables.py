@@ -416,7 +416,7 @@ def thresholds(scores: pd.DataFrame) -> pd.DataFrame:
             ),
             "Alerts": lambda r: units.number(r["alerts"]),
             "True, false, open": lambda r: f"{r['true']}, {r['false']}, {r['open']}",
-            "Undecidable": lambda r: units.number(r["censored"]),
+            "Censored": lambda r: units.number(r["censored"]),
             "False positives": lambda r: units.percent(r["false_positive_rate"]),
             "Announced": lambda r: f"{r['announced']} of {r['reached']}",
             "Recall": lambda r: units.percent(r["recall"]),

@@ -498,7 +498,7 @@ def judged(proposals: pd.DataFrame) -> str:
 
 def asked(scores: pd.DataFrame) -> pd.DataFrame:
     """What each threshold's alerts would have given people, and asked of them: those with alerts, most pages first."""
-    columns = ("Tenant", "Threshold", "Episodes", "Alerts", "Undecidable", "Lead time", "In working hours", "Pages",
+    columns = ("Tenant", "Threshold", "Episodes", "Alerts", "Censored", "Lead time", "In working hours", "Pages",
                "Pages a week", "Night pages")  # fmt: skip
     fired = scores[scores["alerts"] > 0].sort_values("pages", ascending=False, kind="stable")
     rows = [
@@ -600,7 +600,7 @@ def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame
         return table, ""
     total = {name: int(found[f"{name}_alerts"].sum()) for name in ("true", "false", "censored", "open")}
     score = policy.rated({**total, "reached": 0, "announced": 0}, int(found["minimum"].iloc[0]))
-    became = f"{score.true} true, {score.false} false, {score.open} open, {score.censored} undecidable"
+    became = f"{score.true} true, {score.false} false, {score.open} open, {score.censored} censored"
     rate_of_all = (
         f"{units.percent(score.false_positive_rate)} of those decided were false"
         if score.false_positive_rate is not None
@@ -615,7 +615,7 @@ def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame
 
 
 _RECORD: Final = (
-    "Tenant", "Threshold", "True, false, open", "Undecidable", "By operators", "False positives", "Recall",
+    "Tenant", "Threshold", "True, false, open", "Censored", "By operators", "False positives", "Recall",
     "Effectiveness", "Lead time",
 )  # fmt: skip
 

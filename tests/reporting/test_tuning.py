@@ -252,12 +252,9 @@ def test_what_was_held_back_or_cannot_be_decided_is_drawn_apart():
         }
     )
     plot = plots.threshold_history(measured, episodes, level=80, name="disk")
-    assert (
-        "2 alerts: 0 followed by what they warned of, 0 not, 1 still undecided, 1 never to be decided"
-        in plot.alt
-    )
+    assert "2 alerts: 0 followed by what they warned of, 0 not, 1 still undecided, 1 censored" in plot.alt
     assert plot.alt.endswith("1 more episode held back.")
-    assert "▼ 1 undecidable" in {text.get_text() for text in plot.ax.texts}
+    assert "▼ 1 censored" in {text.get_text() for text in plot.ax.texts}
 
 
 def test_what_alerts_ask_of_people_is_said_with_what_a_night_is(store):
@@ -294,7 +291,7 @@ def test_the_record_of_alerts_is_shown_with_its_reasons(store):
         "System", "disk warning", "0, 0, 1", "0", "0", "0 of 5 cases", "0 of 5 cases", "–", "–",
     ]  # fmt: skip
     assert said == (
-        "Of 1 alert raised in the 365 days before 2026-10-30 00:00 UTC (0 true, 0 false, 1 open, 0 undecidable)"
+        "Of 1 alert raised in the 365 days before 2026-10-30 00:00 UTC (0 true, 0 false, 1 open, 0 censored)"
         " too few are decided for a rate, which needs 5; operators gave 0 verdicts."
     )
     assert tuning.recorded(Study("SYSTEM", AS_OF.isoformat(), store.dsn), "CPU")[0].empty
