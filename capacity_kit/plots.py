@@ -108,8 +108,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _axes(height: float = 3.6) -> Axes:
-    return Figure(figsize=(8.4, height), dpi=200, layout="constrained").add_subplot()
+def _axes(height: float = 3.6, width: float = 8.4) -> Axes:
+    return Figure(figsize=(width, height), dpi=200, layout="constrained").add_subplot()
 
 
 def _on(when: Any) -> float:
@@ -466,7 +466,7 @@ def _fan_alt(unit: str, outlook: pd.Series[Any] | None) -> str:
 
 
 @_styled
-def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> Plot:
+def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20, narrow: bool = False) -> Plot:
     """Days until each resource is full, shortest first.
 
     Parameters
@@ -480,6 +480,8 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
         Where the bars end; a longer runway is said in words.
     top
         How many resources are drawn; the count of the rest is stated.
+    narrow
+        Half as wide, names and words above the bars: to be read on a phone.
     """
     if outlook.empty:
         return _empty("No resource has been analysed yet.")
@@ -487,11 +489,11 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     rows["_known"] = rows["capacity"].notna()
     rows = rows.sort_values(["_days", "_known"], ascending=[True, False], na_position="last", kind="stable")
     shown, rest = rows.head(top), max(0, len(rows) - top)
-    ax = _axes(0.9 + 0.34 * len(shown))
+    ax = _axes(0.9 + 0.58 * len(shown), 4.2) if narrow else _axes(0.9 + 0.34 * len(shown))
     places = np.arange(len(shown))
     lengths = shown["_days"].fillna(0).clip(upper=horizon_days).to_numpy(dtype=float)
     colours = [RED if d < 30 else AMBER if d < 90 else BLUE for d in shown["_days"].fillna(math.inf)]
-    ax.barh(places, lengths, color=colours, height=0.58)
+    ax.barh(places, lengths, color=colours, height=0.28 if narrow else 0.58)
     for place, length, (_, row) in zip(places, lengths, shown.iterrows(), strict=True):
         spread = _spread_of_days(row)
         if spread is not None:
@@ -501,6 +503,9 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
             if spread[1] is not None:
                 ax.plot([high], [place], "|", color=INK, markersize=7)
             length = max(length, float(high))
+        if narrow:
+            _above(ax, place, _name(row), _runway_words(row, horizon_days))
+            continue
         ax.annotate(
             _runway_words(row, horizon_days),
             xy=(length, place),
@@ -510,10 +515,10 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
             fontsize=8.5,
             color=INK if not units.missing(row["_days"]) else MUTED,
         )
-    ax.set_yticks(places, [_name(row) for _, row in shown.iterrows()])
+    ax.set_yticks(places, [""] * len(shown) if narrow else [_name(row) for _, row in shown.iterrows()])
     ax.tick_params(axis="y", labelcolor=INK)
-    ax.invert_yaxis()
-    ax.set_xlim(0, horizon_days * 1.42)
+    ax.set_ylim(len(shown) - 0.5, -0.9 if narrow else -0.5)
+    ax.set_xlim(0, horizon_days * (1.0 if narrow else 1.42))
     ax.set_xticks([mark for mark in (0, 30, 90, 180, 365) if mark <= horizon_days])
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", visible=True)
@@ -536,6 +541,20 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20) -> 
     if unknown:
         text += f" The capacity of {unknown} is not known."
     return Plot(ax, text)
+
+
+def _above(ax: Axes, place: float, name: str, words: str) -> None:
+    """Write a bar's name and words in two lines above it, from the left edge on."""
+    for text, lift, colour in ((name, 21, INK), (words, 10.5, MUTED)):
+        ax.annotate(
+            text,
+            xy=(0, place),
+            xytext=(0, lift),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=colour,
+        )
 
 
 def _spread_of_days(row: pd.Series[Any]) -> tuple[int, int | None] | None:
@@ -575,7 +594,6 @@ def _runway_words(row: pd.Series[Any], horizon_days: int) -> str:
 
 _OUTCOMES: Final = {"true": GREEN, "false": RED, "censored": MUTED, "open": AMBER}
 """What followed an alert, in the order in which it is counted."""
-_SAID: Final = {"censored": "undecidable"}
 
 
 @_styled
@@ -636,7 +654,7 @@ def threshold_history(
     right = 0
     for word in reversed(shown):
         ax.annotate(
-            f"▼ {shown[word]} {_SAID.get(word, word)}",
+            f"▼ {shown[word]} {word}",
             xy=(1.0, 1.0),
             xycoords="axes fraction",
             xytext=(-right, 8),
@@ -645,7 +663,7 @@ def threshold_history(
             color=_OUTCOMES[word],
             fontsize=8.5,
         )
-        right += 24 + 5 * len(_SAID.get(word, word)) + 5 * len(str(shown[word]))
+        right += 24 + 5 * len(word) + 5 * len(str(shown[word]))
     text = (
         f"{title}: utilization between {units.percent(shares.min())} and {units.percent(shares.max())} "
         f"against a threshold of {units.number(level)} %. {len(followed)} alert{'s' * (len(followed) != 1)}: "
@@ -653,9 +671,7 @@ def threshold_history(
         f"{counted['open']} still undecided"
     )
     if counted["censored"]:
-        text += (
-            f", {counted['censored']} never to be decided, since capacity was added or usage cut meanwhile"
-        )
+        text += f", {counted['censored']} censored: capacity was added or usage cut before anybody could tell"
     if held_back:
         text += f"; {held_back} more episode{'s' * (held_back != 1)} held back"
     return Plot(ax, f"{text}.")

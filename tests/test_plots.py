@@ -210,6 +210,16 @@ def test_runway_states_how_many_it_leaves_out():
     assert "5 of 70" in plot.alt
 
 
+def test_the_narrow_runway_says_the_same_in_half_the_width():
+    wide, narrow = plots.runway(runways()), plots.runway(runways(), narrow=True)
+    assert narrow.alt == wide.alt
+    assert set(words(wide)) < set(words(narrow)), "its names stand above the bars too"
+    assert not any(label.get_text() for label in narrow.ax.get_yticklabels())
+    assert narrow.ax.figure.get_figwidth() == wide.ax.figure.get_figwidth() / 2
+    assert [bar.get_width() for bar in narrow.ax.patches] == [bar.get_width() for bar in wide.ax.patches]
+    drawn(narrow)
+
+
 def test_threshold_history_counts_its_outcomes():
     measured = pd.DataFrame({"measured_at": DAYS, "utilization": np.linspace(50, 95, 100)})
     alerts = pd.DataFrame(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -62,6 +63,9 @@ _WIDE: Final = 14
 _WORD: Final = (11, 13)
 """Characters of the longest word, of a cell and of its heading, that fit into a third of a narrow screen."""
 
+_THIRD: Final = 14
+"""Characters of a text that fit into one line of it."""
+
 
 def say(*sentences: str) -> None:
     """A paragraph made from values: shown as it is, never read as markup."""
@@ -108,7 +112,8 @@ def table(
     top : int
         Rows shown; the count of the rest is stated under the table.
     first : int
-        Rows that a report shows at once on a screen; the others unfold, and are printed.
+        Rows that a report shows at once on a screen, and those whose verdict wants attention; the others unfold, and
+        are printed.
     empty : str
         What to say when there is no row; nothing when it is empty.
     """
@@ -123,23 +128,24 @@ def table(
     side = {name: ' class="figure"' if name in figures else _LEFT for name in columns}
     head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
     rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
-    lines = [
-        "<tr>" + "".join(_td(t, columns[n], n in figures, n in verdicts) for n, t in row.items()) + "</tr>"
-        for row in rows
-    ]
-    at_once = first if len(lines) > first + _FEW else len(lines)
-    body = f"<tbody>{''.join(lines[:at_once])}</tbody>"
-    if at_once < len(lines):
-        body += f'<tbody class="rest">{"".join(lines[at_once:])}</tbody>'
+    lines = ["".join(_td(t, columns[n], n in figures, n in verdicts) for n, t in row.items()) for row in rows]
+    hidden = {i for i, row in enumerate(rows) if i >= first and not _is_grave(row, verdicts)}
+    hidden = hidden if len(hidden) > _FEW else set()
+    body = "".join(f"<tr{_class('rest' if i in hidden else '')}>{line}</tr>" for i, line in enumerate(lines))
     html = (
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>{body}</table></div>"
+        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
-    if at_once < len(lines):
-        html = f'<div class="folded">{html}{_unfold(f"{len(lines) - at_once} more rows", "Fewer rows")}</div>'
+    if hidden:
+        html = f'<div class="folded">{html}{_unfold(f"{len(hidden)} more rows", "Fewer rows")}</div>'
     html += f'<p class="more">{more}</p>' if more else ""
     plain = "\n".join(" | ".join(row.values()) for row in rows)
     _display(f"{caption}\n{' | '.join(columns.values())}\n{plain}\n{more}".rstrip(), html)
+
+
+def _is_grave(row: Mapping[str, str], verdicts: Sequence[str]) -> bool:
+    return any(_MOODS.get(row[name].lower()) in ("attention", "bad") for name in verdicts if name in row)
 
 
 def _unfold(closed: str, opened: str) -> str:
@@ -163,7 +169,8 @@ def _cell(value: Any) -> str:
 def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
     label = f' data-label="{escape(heading)}"'
     longest = [max(map(len, words.split()), default=0) for words in (text, heading)]
-    broad = " broad" if longest[0] > _WORD[0] or longest[1] > _WORD[1] else ""
+    is_broad = longest[0] > _WORD[0] or longest[1] > _WORD[1] or (len(text) > _THIRD and not figure)
+    broad = " broad" if is_broad else ""
     if verdict:
         mood = _MOODS.get(text.lower(), "neutral")
         kind = "marks" if len(text) > _WIDE else broad
@@ -176,7 +183,7 @@ def _class(names: str) -> str:
     return f' class="{names.strip()}"' if names else ""
 
 
-def figure(plot: Plot, caption: str = "", *, folded: str = "") -> None:
+def figure(plot: Plot, caption: str = "", *, folded: str = "", narrow: Plot | None = None) -> None:
     """A figure with its alt text, sharp on any screen.
 
     Parameters
@@ -187,14 +194,24 @@ def figure(plot: Plot, caption: str = "", *, folded: str = "") -> None:
         A sentence under it.
     folded : str
         What a report shows in its place on a screen until it is unfolded; empty: it is not folded.
+    narrow : Plot, optional
+        The same for a narrow screen, where that one could not be read.
     """
-    drawn = plot.ax.figure
-    assert isinstance(drawn, Figure)
-    data, width, height = png(drawn)
-    metadata = {"alt": plot.alt, "caption": caption, "width": width, "height": height, "folded": folded}
+    data, width, height = png(_figure_of(plot))
+    metadata: dict[str, Any] = {"alt": plot.alt, "caption": caption, "width": width, "height": height}
+    metadata["folded"] = folded
+    if narrow is not None:
+        small, *size = png(_figure_of(narrow))
+        metadata["narrow"] = {"png": b64encode(small).decode(), "width": size[0], "height": size[1]}
     display(  # type: ignore[no-untyped-call]
         {"image/png": data, "text/plain": f"[figure] {plot.alt}"}, raw=True, metadata={"image/png": metadata}
     )
+
+
+def _figure_of(plot: Plot) -> Figure:
+    drawn = plot.ax.figure
+    assert isinstance(drawn, Figure)
+    return drawn
 
 
 def png(drawn: Figure) -> tuple[bytes, int, int]:

@@ -194,3 +194,13 @@ def test_a_figure_of_no_concern_is_folded_and_said_in_a_line():
         assert len(found) == bool(folded)
         if folded:
             assert found[0].find_previous_sibling("details").text == folded
+
+
+def test_a_narrow_screen_has_a_figure_of_its_own_where_there_is_one():
+    about = {"image/png": {"alt": "Bars.", "narrow": {"png": DOT, "width": 420, "height": 300}}}
+    html = page(shown({"data": {"image/png": DOT}, "metadata": about}))
+    assert_harmless(html)
+    (source,) = BeautifulSoup(html, "html.parser").select("picture > source")
+    assert source["srcset"] == f"data:image/png;base64,{DOT}"
+    assert (source["media"], source["width"]) == ("(max-width: 40rem)", "420")
+    assert BeautifulSoup(html, "html.parser").select_one("picture > img")["alt"] == "Bars."

@@ -24,9 +24,8 @@ def table(caught, rows, **options):
 
 def test_a_large_table_shows_its_first_rows_and_unfolds_the_rest(caught):
     plain, html = table(caught, 20, first=6)
-    first, rest = html.select(".folded > .table tbody")
-    assert (len(first.select("tr")), len(rest.select("tr"))) == (6, 14)
-    assert rest["class"] == ["rest"]
+    lines = html.select(".folded > .table tbody tr")
+    assert [line.get("class") for line in lines] == [None] * 6 + [["rest"]] * 14
     assert html.select_one(".folded > details > summary .closed").text == "14 more rows"
     assert "row 19" in plain, "whoever compares outputs compares all of them"
 
@@ -36,6 +35,17 @@ def test_a_few_rows_more_are_not_worth_folding(caught, rows):
     _, html = table(caught, rows, first=6)
     assert not html.select(".folded, details, .rest")
     assert len(html.select("tbody tr")) == rows
+
+
+def test_what_wants_attention_is_never_folded(caught):
+    said = ["ok"] * 20
+    said[9], said[15] = "failed", "attention"
+    frame = pd.DataFrame({"Name": [f"row {i}" for i in range(20)], "Verdict": said})
+    show.table(frame, "Caption", verdicts=["Verdict"], first=6)
+    html = BeautifulSoup(render.clean(caught[-1][1]), "html.parser")
+    open_ = [tr.td.text for tr in html.select("tbody tr:not(.rest)")]
+    assert open_ == [f"row {i}" for i in (0, 1, 2, 3, 4, 5, 9, 15)], "in their order"
+    assert html.select_one("summary .closed").text == "12 more rows"
 
 
 def test_what_is_beyond_the_top_is_counted_beside_what_is_folded(caught):
