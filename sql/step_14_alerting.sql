@@ -217,7 +217,7 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.episode_s (
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX IF NOT EXISTS episode_s_current ON capacity_alerting.episode_s (episode_hk) WHERE load_end_date IS NULL;
 CREATE INDEX IF NOT EXISTS episode_s_open ON capacity_alerting.episode_s (episode_hk) WHERE load_end_date IS NULL AND ended_at IS NULL;
-CREATE INDEX IF NOT EXISTS episode_s_reached ON capacity_alerting.episode_s (reached_at) WHERE load_end_date IS NULL AND reached_at IS NOT NULL;
+DROP INDEX IF EXISTS capacity_alerting.episode_s_reached;  -- reaches have a table of their own
 COMMENT ON TABLE capacity_alerting.episode_s IS 'What is known of an episode.';
 COMMENT ON COLUMN capacity_alerting.episode_s.level IS 'The threshold''s level when it began, percent of capacity; NULL for ABSENCE.';
 COMMENT ON COLUMN capacity_alerting.episode_s.next_level IS
@@ -227,7 +227,23 @@ COMMENT ON COLUMN capacity_alerting.episode_s.ended_by IS 'RECOVERY: usage went 
 COMMENT ON COLUMN capacity_alerting.episode_s.peak IS 'The extreme that was seen: percent of capacity; RUNWAY: the fewest days left; ABSENCE: the most minutes without a measurement.';
 COMMENT ON COLUMN capacity_alerting.episode_s.held_by IS
     'What last kept it from being alerted: ALREADY_ALERTED, DISABLED, MUTED, MAINTENANCE, OUTSIDE_BUSINESS_HOURS, SUPPRESSED. It is alerted when the last of them lets go, unless it has ended before.';
-COMMENT ON COLUMN capacity_alerting.episode_s.reached_at IS 'The first evaluation that saw next_level reached: a reach, for true_positive_rate.';
+COMMENT ON COLUMN capacity_alerting.episode_s.reached_at IS 'The first evaluation that saw next_level reached.';
+
+CREATE TABLE IF NOT EXISTS capacity_alerting.reach (
+    capacity_threshold_hk   bytea       NOT NULL REFERENCES capacity_planning.capacity_threshold_h,
+    resource_utilization_hk bytea       NOT NULL REFERENCES capacity_planning.resource_utilization_h,
+    tenant_hk               bytea,
+    level                   numeric     NOT NULL,
+    reached_at              timestamptz NOT NULL,
+    left_at                 timestamptz,
+    is_start                boolean     NOT NULL,
+    PRIMARY KEY (capacity_threshold_hk, resource_utilization_hk, reached_at)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS reach_lasting ON capacity_alerting.reach (capacity_threshold_hk, resource_utilization_hk) WHERE left_at IS NULL;
+CREATE INDEX IF NOT EXISTS reach_time ON capacity_alerting.reach (reached_at);
+COMMENT ON TABLE capacity_alerting.reach IS
+    'Each time that usage came to what a threshold warns of (episode_s.next_level), from when it was measured there until it was seen the recovery margin below: what true_positive_rate counts. An episode may hold several, and one may outlast episodes.';
+COMMENT ON COLUMN capacity_alerting.reach.is_start IS 'Nothing of the resource was measured before: it began there, and nobody could have announced it. Not counted.';
 
 CREATE TABLE IF NOT EXISTS capacity_alerting.alert_h (
     alert_hk      bytea        PRIMARY KEY,
@@ -643,10 +659,12 @@ BEGIN ATOMIC
     reach AS (
         SELECT r.hk, count(*)::int AS n, count(*) FILTER (WHERE r.announced_until >= r.reached_at)::int AS announced
         FROM (SELECT v.hk, v.reached_at, max(v.horizon_until) OVER (PARTITION BY v.hk, v.resource_utilization_hk ORDER BY v.at) AS announced_until
-              FROM (SELECT l.capacity_threshold_hk AS hk, l.resource_utilization_hk, e.reached_at AS at, e.reached_at, NULL::timestamptz AS horizon_until
-                    FROM capacity_alerting.episode_s e JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
-                    WHERE e.load_end_date IS NULL AND e.reached_at > p_at - interval '365 days' AND e.reached_at <= p_at
-                      AND (p_tenant_hk IS NULL OR l.tenant_hk = p_tenant_hk)
+              FROM (SELECT o.capacity_threshold_hk AS hk, o.resource_utilization_hk, o.reached_at AS at, o.reached_at, NULL::timestamptz AS horizon_until
+                    FROM capacity_alerting.reach o
+                    CROSS JOIN (SELECT e.evaluated_at + make_interval(secs => 3600 * capacity_ops.setting('verdict_lead_hours')::float8) AS earliest
+                                FROM capacity_alerting.evaluation e ORDER BY e.evaluation_id LIMIT 1) known
+                    WHERE NOT o.is_start AND o.reached_at > p_at - interval '365 days' AND o.reached_at <= p_at AND o.reached_at >= known.earliest
+                      AND (p_tenant_hk IS NULL OR o.tenant_hk = p_tenant_hk)
                     UNION ALL
                     SELECT l.capacity_threshold_hk, l.resource_utilization_hk, a.raised_at + make_interval(secs => 3600 * s.lead_hours::float8), NULL, a.horizon_until
                     FROM (SELECT capacity_ops.setting('verdict_lead_hours') AS lead_hours) s
@@ -695,7 +713,7 @@ COMMENT ON COLUMN capacity_planning.capacity_threshold_s.average_resolution_time
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.false_positive_rate IS
     '100 x FALSE / (TRUE + FALSE) over the alerts raised in the last 365 days (capacity_alerting.alert_s.verdict); open and censored ones count in neither. NULL while TRUE + FALSE is under the setting verdict_minimum (5). The counts: capacity_alerting.threshold_record.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.true_positive_rate IS
-    '100 x announced reaches / reaches of the last 365 days. A reach: the first evaluation in an episode of this threshold that saw the next level (for WARNING the CRITICAL level, else 100; for RUNWAY its level) reached. Announced: an alert of this threshold on the same resource was raised at least verdict_lead_hours (24) before and its horizon had not passed. NULL while reaches are fewer than verdict_minimum (5), and for ABSENCE.';
+    '100 x announced reaches / reaches of the last 365 days. A reach (capacity_alerting.reach): usage is measured at the next level (for WARNING the CRITICAL level, else 100; for RUNWAY its level), for the first time since it was seen the setting recovery_margin below; one that came sooner than verdict_lead_hours after the first evaluation could not be announced and does not count. Announced: an alert of this threshold on the same resource was raised at least verdict_lead_hours (24) before and its horizon had not passed. NULL while reaches are fewer than verdict_minimum (5), and for ABSENCE.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.threshold_effectiveness_score IS
     'F1 in percent: 2 P R / (P + R), P = 100 - false_positive_rate (precision), R = true_positive_rate (recall). NULL where either is.';
 
@@ -1089,7 +1107,9 @@ BEGIN
         UNION
         SELECT l.capacity_threshold_hk, l.resource_utilization_hk
         FROM capacity_alerting.alert_s a JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
-        WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL),
+        WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL
+        UNION
+        SELECT o.capacity_threshold_hk, o.resource_utilization_hk FROM capacity_alerting.reach o WHERE o.left_at IS NULL),
     verdict AS (
         SELECT j.*, t.threshold_operator, t.threshold_value, coalesce(t.recovery_margin, v_margin) AS margin, s.capacity_threshold_hk IS NOT NULL AS is_standing,
                p_is_rehearsal OR coalesce(t.evaluation_frequency_minutes, 0) <= 0 OR previous.at IS NULL OR p_at < previous.at
@@ -1201,6 +1221,25 @@ BEGIN
                CASE WHEN b.utilization >= b.next_level THEN p_at END, 'capacity_alerting'
         FROM begun b JOIN hub h ON h.episode_hk = b.hk;
         GET DIAGNOSTICS v_opened = ROW_COUNT;
+
+        -- They come to what was warned of, or have left it
+        IF NOT p_is_rehearsal THEN
+            UPDATE capacity_alerting.reach o SET left_at = p.measured_at
+            FROM unnest(v_pairs) p
+            WHERE o.capacity_threshold_hk = p.capacity_threshold_hk AND o.resource_utilization_hk = p.resource_utilization_hk
+              AND o.left_at IS NULL AND p.utilization <= o.level - v_margin;
+            INSERT INTO capacity_alerting.reach (capacity_threshold_hk, resource_utilization_hk, tenant_hk, level, reached_at, is_start)
+            SELECT p.capacity_threshold_hk, p.resource_utilization_hk, p.tenant_hk, e.next_level, p.measured_at,
+                   (SELECT min(m.measurement_timestamp) FROM capacity_planning.resource_utilization_s m
+                    WHERE m.resource_utilization_hk = p.resource_utilization_hk AND m.load_end_date IS NULL) >= p.measured_at
+            FROM unnest(v_pairs) p
+            JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
+            JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
+            WHERE p.utilization >= e.next_level
+              AND NOT EXISTS (SELECT FROM capacity_alerting.reach o WHERE o.capacity_threshold_hk = p.capacity_threshold_hk
+                                AND o.resource_utilization_hk = p.resource_utilization_hk AND o.left_at IS NULL)
+            ON CONFLICT DO NOTHING;
+        END IF;
 
         -- Alerts are raised, or held by the first gate that is shut
         WITH last AS MATERIALIZED (

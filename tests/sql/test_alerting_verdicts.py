@@ -233,6 +233,58 @@ def test_rates_follow_from_verdicts_and_are_unknown_under_the_minimum(stage):
     )
 
 
+def reaches(stage, at: float = 60 * DAY):
+    rows = stage.rows("SELECT reaches, announced FROM capacity_alerting.record_at(NULL, %s)", stage.at(at))
+    return [tuple(row.values()) for row in rows]
+
+
+def test_each_time_that_the_level_is_come_to_is_a_reach_also_within_one_episode(stage):
+    stage.threshold(80, "WARNING")
+    stage.threshold(90)
+    stage.play((0, 50), (DAY, 85), (3 * DAY, 91), (4 * DAY, 89), (5 * DAY, 95), (6 * DAY, 88), (7 * DAY, 92))
+    stage.play((8 * DAY, 100), (9 * DAY, 50))
+    assert stage.value("SELECT count(*) FROM capacity_alerting.episode WHERE threshold_type = 'WARNING'") == 1
+    lasted = stage.rows(
+        "SELECT level, reached_at, left_at FROM capacity_alerting.reach ORDER BY level, reached_at"
+    )
+    assert [tuple(row.values()) for row in lasted] == [
+        (90, stage.at(3 * DAY), stage.at(6 * DAY)),  # 89 is within the margin of two
+        (90, stage.at(7 * DAY), stage.at(9 * DAY)),
+        (100, stage.at(8 * DAY), stage.at(9 * DAY)),
+    ]
+    assert sorted(reaches(stage)) == [(1, 1), (2, 2)]
+
+
+def test_what_could_not_be_announced_is_no_reach(stage):
+    """Past it from the first measurement on, or before the first evaluation's lead time was over."""
+    stage.threshold()
+    stage.measure(0, 100, name="full from the start")
+    stage.play((0, 95), (120, 100))
+    assert reaches(stage) == [(0, 0)]
+    stage.play((2 * DAY, 100))
+    assert reaches(stage) == [(0, 0)]
+    stage.measure(3 * DAY, 50, name="full from the start")
+    stage.play((3 * DAY, 50))
+    stage.measure(4 * DAY, 100, name="full from the start")
+    stage.play((4 * DAY, 100))
+    assert reaches(stage) == [(2, 2)], "both were alerted at the start, and the horizon is thirty days"
+
+
+def test_the_same_reach_seen_by_two_evaluations_or_over_two_episodes_is_one(stage):
+    """An operator ends the episode while usage stays where it is: the new episode is no new reach."""
+    stage.threshold()
+    stage.play((0, 50), (2 * DAY, 100))
+    stage.evaluate(2 * DAY + 5)
+    stage.run(
+        "SELECT capacity_alerting.resolve(%s, p_at => %s)",
+        stage.alerts()[0]["alert_hk"],
+        stage.at(2 * DAY + 6),
+    )
+    stage.play((2 * DAY + 15, 100))
+    assert len(stage.episodes()) == 2
+    assert reaches(stage) == [(1, 0)]
+
+
 # Absence
 
 
