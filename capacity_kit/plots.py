@@ -504,7 +504,7 @@ def runway(outlook: pd.DataFrame, *, horizon_days: int = 365, top: int = 20, nar
                 ax.plot([high], [place], "|", color=INK, markersize=7)
             length = max(length, float(high))
         if narrow:
-            _above(ax, place, _name(row), _runway_words(row, horizon_days))
+            _above(ax, float(place), _name(row), _runway_words(row, horizon_days))
             continue
         ax.annotate(
             _runway_words(row, horizon_days),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -10,7 +11,6 @@ from typing import Any, Final
 import bleach  # type: ignore[import-untyped]
 import mistune
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
@@ -31,6 +31,7 @@ _ATTRIBUTES: Final = frozenset([
     "abbr", "aria-label", "class", "colspan", "data-label", "id", "role", "rowspan", "scope", "tabindex", "title",
 ])
 # fmt: on
+_LABEL: Final = re.compile(r'aria-label="([^"]*)"')
 _PRIORITY: Final = [MIME, "image/png", "text/html", "text/markdown", "text/plain"]
 
 
@@ -58,6 +59,7 @@ class Page:
         self.result = result
         self.descriptions = descriptions
         self.headings: list[tuple[str, str]] = []
+        self._regions: Counter[str] = Counter()
         self._markdown = mistune.create_markdown(renderer=_Headings(self.headings), plugins=["table"])
 
     @property
@@ -93,6 +95,15 @@ class Page:
     def cards(self) -> str:
         """The verdict and the KPI cards."""
         return cards(self.result)
+
+    def region(self, label: str) -> str:
+        """A name for a part of the page that no other part has: the label, numbered from its second use on."""
+        self._regions[label] += 1
+        return label if self._regions[label] == 1 else f"{label} ({self._regions[label]})"
+
+    def block(self, html: str) -> str:
+        """An output's HTML, cleaned, its tables named apart."""
+        return _LABEL.sub(lambda found: f'aria-label="{self.region(found[1])}"', clean(html))
 
     def prose(self, source: str) -> str:
         """Markdown as HTML. Markup in it is text, and its first-level heading is the page's, shown once above."""
@@ -153,7 +164,6 @@ def page(notebook: NotebookNode, result: Result, descriptions: Mapping[str, str]
         exclude_output_prompt=True,
         exclude_raw=True,
     )
-    exporter.register_filter("clean", clean)  # type: ignore[no-untyped-call]
     shown = Page(result, descriptions)
     exporter.environment.globals["page"] = shown
     html, _ = exporter.from_notebook_node(notebook)
@@ -164,11 +174,3 @@ def page(notebook: NotebookNode, result: Result, descriptions: Mapping[str, str]
 def style() -> str:
     """The theme's style sheet, the same for reports and index."""
     return (resources.path("theme") / "style.css").read_text(encoding="utf-8")
-
-
-def site_template(name: str) -> Any:
-    """A template of the site's own pages; whatever goes into it is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(resources.path("theme") / "site"), autoescape=True, trim_blocks=True
-    )
-    return environment.get_template(name)

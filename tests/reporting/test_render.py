@@ -204,3 +204,11 @@ def test_a_narrow_screen_has_a_figure_of_its_own_where_there_is_one():
     assert source["srcset"] == f"data:image/png;base64,{DOT}"
     assert (source["media"], source["width"]) == ("(max-width: 40rem)", "420")
     assert BeautifulSoup(html, "html.parser").select_one("picture > img")["alt"] == "Bars."
+
+
+def test_no_two_parts_of_a_page_have_one_name():
+    table = {"data": {"text/html": '<div class="table" role="region" aria-label="A &amp; B">x</div>'}}
+    figure = {"data": {"image/png": DOT}, "metadata": {"image/png": {"alt": "A line."}}}
+    html = page(shown(table, figure, table, figure))
+    named = [part["aria-label"] for part in BeautifulSoup(html, "html.parser").select("main [role=region]")]
+    assert named == ["A & B", "Figure", "A & B (2)", "Figure (2)"]
