@@ -17,7 +17,7 @@ from capacity_kit.cli.common import (
     leave_alone_if_inactive,
     opened_vault,
 )
-from capacity_kit.errors import OK, USAGE, CapacityError
+from capacity_kit.errors import ERROR, OK, USAGE, CapacityError
 
 
 def report(
@@ -84,42 +84,79 @@ def report(
     given |= {
         name: said for name, said in (("tenant", tenant), ("as_of", as_of and as_of.isoformat())) if said
     }
-    chosen = notebooks or list(known)
+    chosen = list(dict.fromkeys(notebooks or known))
     if not chosen:
         raise CapacityError("This package came without notebooks", "Install it anew.")
-    if given.get("tenant") not in (None, vault.ALL, vault.SYSTEM):
-        with opened_vault(dsn) as opened:
-            leave_alone_if_inactive(opened, given["tenant"], as_json)
-    read = settings.load()
-    where = read.model_copy(update={"site": site}) if site else read
-    published = []
     for notebook in chosen:
-        with console.progress(notebook) as tell:
-            done = run.run(
-                notebook,
-                given,
-                settings=where,
-                dsn=dsn,
-                progress=lambda at, of, section: tell(at, section, of),
-                site_url=site_url,
-            )
-        published.append(done)
-        if not as_json:
-            console.out.print(f"{notebook}: {done.result.verdict}. {units.plain(done.result.headline, 300)}")
-            console.out.print(f"  {done.page}")
+        run.find(notebook)
+    read = settings.load()
+    where = read.model_copy(update={"site": (site or read.site).absolute()})
+    with opened_vault(dsn) as opened:
+        if given.get("tenant") not in (None, vault.ALL, vault.SYSTEM):
+            leave_alone_if_inactive(opened, given["tenant"], as_json)
+        found, wrong = _made(opened, chosen, given, where, site_url, as_json)
     if as_json:
         console.as_json(
             [
                 {
-                    "notebook": p.result.notebook,
-                    "verdict": p.result.verdict,
-                    "headline": p.result.headline,
-                    "page": p.page,
+                    "notebook": notebook,
+                    "verdict": found[notebook]["result"]["verdict"],
+                    "headline": found[notebook]["result"]["headline"],
+                    "page": where.site / found[notebook]["place"] / "index.html",
                 }
-                for p in published
+                for notebook in chosen
+                if notebook in found
             ]
         )
-    raise typer.Exit(max(p.result.exit_code for p in published))
+    if wrong:
+        raise CapacityError(
+            wrong.get("message", wrong["error"]), wrong.get("hint", ""), wrong.get("code", ERROR)
+        )
+    raise typer.Exit(max(result.EXIT_CODES[came["result"]["verdict"]] for came in found.values()))
+
+
+def _made(
+    opened: vault.Vault,
+    notebooks: Sequence[str],
+    given: Mapping[str, Any],
+    where: settings.Settings,
+    site_url: str | None,
+    quiet: bool,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Make the reports on all processors, and say of each how it ended: what came of each, and of one that did not."""
+    from capacity_kit.reporting import fanout, scan
+    from capacity_kit.vault import broker
+
+    found: dict[str, dict[str, Any]] = {}
+    wrong: dict[str, Any] = {}
+    done = [0.0] * len(notebooks)
+    with broker.lent(opened) as loan, console.progress(_named(notebooks)) as progress:
+        hidden = (*loan.files, *fanout.secret_files())
+        jobs = [
+            fanout.Job(n, given, where, loan.dsn, site_url=site_url, hidden=hidden, tells=True)
+            for n in notebooks
+        ]
+
+        def tell(number: int, at: int, of: int, section: str) -> None:
+            done[number] = at / max(1, of)
+            progress(sum(done), f"{notebooks[number]}: {section}", len(notebooks))
+
+        secrets = scan.known(loan.secrets, {opened.server.database, opened.server.role})
+        for number, came in fanout.made(jobs, secrets, loan.secrets, tell=tell):
+            tell(number, 1, 1, "made")
+            if "result" not in came:
+                wrong = wrong or came
+                continue
+            found[notebooks[number]] = came
+            if not quiet:
+                headline = units.plain(came["result"]["headline"], 300)
+                console.out.print(f"{notebooks[number]}: {came['result']['verdict']}. {headline}")
+                console.out.print(f"  {where.site / came['place'] / 'index.html'}")
+    return found, wrong
+
+
+def _named(notebooks: Sequence[str]) -> str:
+    return notebooks[0] if len(notebooks) == 1 else f"{len(notebooks)} reports"
 
 
 def _list_notebooks(known: Mapping[str, Sequence[Any]], as_json: bool) -> None:

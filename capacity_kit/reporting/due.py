@@ -316,7 +316,7 @@ class _Making:
             if one.worker.deadline <= time.monotonic():
                 del self.active[answers]
                 one.worker.end()
-                made += self._end(one, {"error": "The run took longer than it may, and was ended"}, tell)
+                made += self._end(one, {"error": fanout.TOO_LONG}, tell)
         return made
 
     def stop(self) -> None:
@@ -341,9 +341,12 @@ class _Making:
             is_last, told = False, 0
         if is_last is None:
             return []
-        done = Made(one.run, state, headline, page, is_last, told)
         if one.report.keep and is_last:
-            keep(self._settings.site, Runs(self._opened).places(one.run), one.report.keep)
+            try:
+                keep(self._settings.site, Runs(self._opened).places(one.run), one.report.keep)
+            except CapacityError as error:  # the next run tries again
+                headline += f" (Old reports stay for now: {error.message})"
+        done = Made(one.run, state, headline, page, is_last, told)
         if tell:
             tell(done)
         return [done]
@@ -412,7 +415,9 @@ class _Making:
         lines = [headline]
         if result:
             lines += ["", *(_in_words(kpi) for kpi in result.kpis)] if result.kpis else []
-            since = f" since {units.at(pd.Timestamp(result.compared_with), zone)}" if result.compared_with else ""
+            since = (
+                f" since {units.at(pd.Timestamp(result.compared_with), zone)}" if result.compared_with else ""
+            )
             lines += ["", f"What changed{since}:", *(f"- {said}" for said in changes.told(result))]
         else:
             before = Runs(self._opened).before(one.run)

@@ -19,11 +19,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -50,6 +50,9 @@ from capacity_kit.vault import connection
 if sys.platform != "win32":
     import resource
     from multiprocessing import forkserver
+
+TOO_LONG: Final = "The run took longer than it may, and was ended"
+"""What is said of a worker that did not end by itself."""
 
 GRACE: Final = 120.0
 """Seconds that rendering and publishing may take after a run's time-out; then its worker is killed."""
@@ -187,6 +190,61 @@ class Workers:
                 json.dumps({"secrets": dict(secrets or {}), "passwords": list(passwords)}).encode()
             )
         return Worker(process, answers, time.monotonic() + job.run_timeout + GRACE)
+
+
+def made(
+    jobs: Sequence[Job],
+    secrets: Mapping[str, str],
+    passwords: Iterable[str] = (),
+    *,
+    count: int | None = None,
+    tell: Callable[[int, int, int, str], None] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Make reports, several at a time.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Which.
+    secrets, passwords
+        As `Workers.start` takes them.
+    count : int, optional
+        How many at a time; default: one a processor.
+    tell : callable, optional
+        Told of each job that ``tells``: its number, cells done, cells in all, and the section.
+
+    Yields
+    ------
+    int, dict
+        A job's number, and what came of it, as each ends; see `Worker.result`.
+    """
+    workers = Workers()
+    words = list(passwords)
+    left = list(enumerate(jobs))
+    active: dict[Connection, tuple[int, Worker]] = {}
+    try:
+        while left or active:
+            while left and len(active) < (count or os.cpu_count() or 1):
+                number, job = left.pop(0)
+                worker = workers.start(job, secrets, words)
+                active[worker.answers] = number, worker
+            nearest = min(worker.deadline for _, worker in active.values())
+            for answers in wait(list(active), max(0.0, nearest - time.monotonic())):
+                number, worker = active[answers]  # type: ignore[index]
+                came = worker.result()
+                if "at" not in came:
+                    del active[answers]  # type: ignore[arg-type]
+                    yield number, came
+                elif tell:
+                    tell(number, came["at"], came["of"], came["section"])
+            for answers, (number, worker) in list(active.items()):
+                if worker.deadline <= time.monotonic():
+                    del active[answers]
+                    worker.end()
+                    yield number, {"error": TOO_LONG}
+    finally:
+        for _, worker in active.values():
+            worker.end()
 
 
 def _die_with_parent() -> None:

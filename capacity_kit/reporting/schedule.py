@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,8 @@ EVERY_TENANT: Final = "every tenant"
 EVERY_TYPE: Final = "every resource type"
 _LARGEST: Final = 1 << 20
 """Bytes: no schedule is as long."""
+
+_MOST_KEYS: Final = 1000
 
 _SPANS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WINDOWS: Final = (timedelta(hours=2), timedelta(days=2), timedelta(days=63), timedelta(days=3300))
@@ -115,7 +118,11 @@ class Report(_Strict):
         2048, ge=128, le=1 << 20, description="What its notebook may take; the next allocation fails."
     )
     retries: int = Field(
-        1, ge=0, le=10, description="How often a failed run is repeated, 1, 2, 4, ... minutes later."
+        1,
+        ge=0,
+        le=10,
+        description="How often a failed run is repeated: by the first call of run-due that comes 1, 2, 4, ... "
+        "minutes later.",
     )
     recipients: list[Recipient] = Field(
         default_factory=list,
@@ -145,19 +152,24 @@ class Report(_Strict):
 class Database(_Strict):
     """The server that the installed entries' psql connects to. A password is left to ~/.pgpass."""
 
-    host: str = Field("localhost", pattern=r"^[A-Za-z0-9_./:-]+$")
-    user: str = Field("postgres", pattern=r"^[A-Za-z0-9_.-]+$")
-    name: str = Field("one_vault", pattern=r"^[A-Za-z0-9_.-]+$")
+    host: str = Field("localhost", pattern=r"^[A-Za-z0-9_./:][A-Za-z0-9_./:-]*$")
+    user: str = Field("postgres", pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.-]*$")
+    name: str = Field("one_vault", pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.-]*$")
 
 
 class Timer(_Strict):
     """An entry of the host's own scheduler: a statement for psql, or a command."""
 
-    name: Name
+    name: Annotated[Name, StringConstraints(max_length=43)]  # Kubernetes takes 52, with our prefix
     cron: Cron = Field(description="In the scheduler's own time zone.")
     comment: Annotated[str, StringConstraints(pattern=r"^[^\r\n]{1,200}$")]
     sql: Annotated[str, StringConstraints(pattern=r'^[^\r\n"\\$`!]+$')] | None = None
-    command: Annotated[list[str], Field(min_length=1)] | None = None
+    command: (
+        Annotated[
+            list[Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$")]], Field(min_length=1)
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Timer:
@@ -170,8 +182,16 @@ class Install(_Strict):
     """What ``capacity schedule install`` writes."""
 
     database: Database = Field(default_factory=Database)
-    log: str = Field("/var/log/capacity_analysis.log", pattern=r"^[^\s\"'%$`\\]+$")
-    windows_log: str = Field("C:\\logs\\capacity_analysis.log", pattern=r'^[^\s"%]+$')
+    log: str = Field(
+        "/var/log/capacity_analysis.log",
+        pattern=r"^/[A-Za-z0-9_./+:@,=-]*[A-Za-z0-9_+@,=-]$",
+        description="A file by its whole path: what the entries print goes there.",
+    )
+    windows_log: str = Field(
+        "C:\\logs\\capacity_analysis.log",
+        pattern=r"^[A-Za-z]:\\[A-Za-z0-9_.\\-]*[A-Za-z0-9_-]$",
+        description="The same on Windows.",
+    )
     image: str = Field(
         "capacity-kit", min_length=1, description="Kubernetes: your image with this package in it."
     )
@@ -195,7 +215,10 @@ class Schedule(_Strict):
     def _names_once(self) -> Schedule:
         for what, names in (
             ("reports", [r.name for r in self.reports]),
-            ("timers", [t.name for t in self.install.timers] if self.install else []),
+            (
+                "timers",
+                [t.name.removeprefix("capacity-") for t in self.install.timers] if self.install else [],
+            ),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice:
@@ -213,11 +236,20 @@ def default() -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would silently take the second."""
+    """Refuses a key that stands twice: YAML would silently take the second; and merges that merge without end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:  # each merge of merges doubles them
+            raise yaml.constructor.ConstructorError(
+                None, None, "its merges (<<) come to more settings than any schedule has", node.start_mark
+            )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
+        keys = Counter(
+            key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"
+        )
+        twice = next((key for key, times in keys.items() if times > 1), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)

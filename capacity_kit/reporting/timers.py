@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -302,33 +303,35 @@ def _crontab() -> str:
     """The user's crontab; empty where there is none."""
     done = _call_crontab(["-l"], None)
     if done.returncode == 0:
-        return done.stdout
-    if "no crontab for" in done.stderr:
+        return done.stdout.decode(errors="surrogateescape")
+    said = done.stderr.decode(errors="replace").strip()
+    if "no crontab for" in said:
         return ""
-    raise CapacityError(f"crontab -l failed: {done.stderr.strip() or done.returncode}")
+    raise CapacityError(f"crontab -l failed: {said or done.returncode}")
 
 
 def _set_crontab(text: str) -> None:
     done = _call_crontab(["-"] if text else ["-r"], text or None)
     if done.returncode != 0:
-        raise CapacityError(f"crontab refused the entries: {done.stderr.strip() or done.returncode}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise CapacityError(f"crontab refused the entries: {said or done.returncode}")
 
 
-def _call_crontab(arguments: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+def _call_crontab(arguments: list[str], text: str | None) -> subprocess.CompletedProcess[bytes]:
+    """Call crontab with bytes: the lines of others need not be UTF-8, and stay as they are."""
     program = shutil.which("crontab")
     if program is None:
         raise CapacityError(
             "There is no crontab on this host",
             "Install cron, or choose another --target; --print shows the lines.",
         )
-    return subprocess.run(
-        [program, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60
-    )
+    given = None if text is None else text.encode(errors="surrogateescape")
+    return subprocess.run([program, *arguments], input=given, capture_output=True, check=False, timeout=60)
 
 
 def _without(crontab: str) -> str:
     """A crontab without our block."""
-    lines = crontab.splitlines(keepends=True)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", crontab)
     marks = [(i, line.rstrip("\r\n")) for i, line in enumerate(lines) if line.rstrip("\r\n") in (BEGIN, END)]
     if not marks:
         return crontab if not crontab or crontab.endswith("\n") else crontab + "\n"

@@ -31,8 +31,6 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import conninfo
 
-from capacity_kit.errors import CapacityError
-
 if TYPE_CHECKING:
     from capacity_kit.vault.vault import Vault
 
@@ -45,6 +43,7 @@ _SECRET: Final = frozenset(
 _KEPT: Final[tuple[str, ...]] = ("application_name", "options", "connect_timeout", "client_encoding")
 """What a connection through the socket has of the string that it stands for."""
 
+_ON_FILES = hasattr(socket, "AF_UNIX")
 _PROTOCOL: Final = 0x0003_0000
 _CANCEL, _TLS, _GSS = 80877102, 80877103, 80877104
 _LONGEST_STARTUP: Final = 10_000
@@ -83,11 +82,6 @@ def lent(opened: Vault) -> Iterator[Loan]:
     ------
     Loan
         Many connections may be made with it at a time.
-
-    Raises
-    ------
-    CapacityError
-        Where secrets cannot be kept on this system: it has no Unix sockets.
     """
     with opened.transaction() as borrowed:
         driver = borrowed.connection.driver_connection
@@ -97,14 +91,12 @@ def lent(opened: Vault) -> Iterator[Loan]:
     if not server.has_secret:
         yield Loan(_string({**given, **server.certificates(given)}), files=_files())
         return
-    if not hasattr(socket, "AF_UNIX"):
-        raise CapacityError(
-            "This system cannot keep the database's password from a notebook",
-            "Let its role in without one, by a certificate of the host's or by SSPI.",
-        )
-    with tempfile.TemporaryDirectory(prefix="capacity-db-") as folder, _Broker(server, Path(folder)):
-        kept: dict[str, str] = {name: given[name] for name in _KEPT if name in given}
-        named = {"host": folder, "port": "5432", "user": server.user, "dbname": server.database}
+    kept: dict[str, str] = {name: given[name] for name in _KEPT if name in given}
+    with (
+        tempfile.TemporaryDirectory(prefix="capacity-db-") as folder,
+        _Broker(server, Path(folder)) as broker,
+    ):
+        named = {**broker.address, "user": server.user, "dbname": server.database}
         yield Loan(_string({**named, **kept}), frozenset({server.password} - {""}), _files())
 
 
@@ -221,12 +213,23 @@ class _RefusedError(Exception):
 
 
 class _Broker:
-    """Listens on a socket in a folder that is its account's alone, in a thread of its own."""
+    """Listens on a socket in a folder that is its account's alone, in a thread of its own.
+
+    Where there are no such sockets it listens on loopback, and lets in who knows a word that is good for this loan.
+    """
 
     def __init__(self, server: _Server, folder: Path) -> None:
         self._server = server
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(folder / ".s.PGSQL.5432"))
+        self._word = ""
+        if _ON_FILES:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.bind(str(folder / ".s.PGSQL.5432"))
+            self.address = {"host": str(folder), "port": "5432"}
+        else:
+            self._word = secrets.token_urlsafe(24)
+            self._socket = socket.create_server(("127.0.0.1", 0))
+            port = str(self._socket.getsockname()[1])
+            self.address = {"host": "127.0.0.1", "port": port, "password": self._word, "sslmode": "disable"}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="capacity-broker", daemon=True)
 
@@ -242,7 +245,8 @@ class _Broker:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_unix_server(self._serve, sock=self._socket))
+        listen = asyncio.start_server if self._word else asyncio.start_unix_server
+        self._loop.run_until_complete(listen(self._serve, sock=self._socket))
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
@@ -256,6 +260,8 @@ class _Broker:
         ours: asyncio.StreamWriter | None = None
         try:
             opening = await _opening(asking, answering)
+            if self._word and struct.unpack("!I", opening[:4])[0] != _CANCEL:
+                await self._admit(asking, answering)
             reader, ours = await self._server.connect()
             code = struct.unpack("!I", opening[:4])[0]
             if code == _CANCEL:
@@ -274,6 +280,16 @@ class _Broker:
                 if writer is not None:
                     with suppress(Exception):
                         writer.close()
+
+    async def _admit(self, asking: asyncio.StreamReader, answering: asyncio.StreamWriter) -> None:
+        """Ask for this loan's word."""
+        answering.write(b"R" + struct.pack("!II", 8, 3))
+        kind, size = struct.unpack("!cI", await asking.readexactly(5))
+        if kind != b"p" or not 4 <= size <= _LONGEST_STARTUP:
+            raise _RefusedError("the word of this loan is missing")
+        said = await asking.readexactly(size - 4)
+        if not hmac.compare_digest(said.rstrip(b"\0"), self._word.encode()):
+            raise _RefusedError("this is not the word of this loan")
 
     def _startup(self, protocol: int, said: bytes) -> bytes:
         """The first message as the server is to have it: whoever was named in it, it is our role and our database."""

@@ -23,6 +23,7 @@ from capacity_kit import cli, settings, vault
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import confine, due, schedule
 from capacity_kit.vault.runs import Run
+from tests.conftest import skip_or_fail
 
 MONDAY = datetime(2026, 11, 2, 6, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -265,6 +266,55 @@ def test_what_a_notebook_leaves_running_ends_with_it(station):
     assert (
         mark not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     )
+
+
+@pytest.fixture
+def small_disk(station):
+    """The site on a file system of half a megabyte."""
+    if os.geteuid() != 0:
+        skip_or_fail("A file system to fill", "run the tests as root")
+    station.site.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(station.site)], check=True)
+    yield station.site
+    subprocess.run(["umount", "--lazy", str(station.site)], check=True)
+
+
+def test_a_full_disk_publishes_nothing_by_half_and_the_next_attempt_makes_it(station, small_disk):
+    station.reports("recipients: [EMAIL]")
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * (500 << 10))
+    (made,) = station.call(MONDAY)
+    assert (made.state, made.page, made.is_over, made.told) == ("failed", None, False, 0)
+    assert "cannot be written" in made.headline
+    assert "No space left on device" in made.headline
+    assert "\n" not in made.headline
+    assert not list(small_disk.glob("trial/**/*"))
+    assert not list(small_disk.glob(".unfinished*"))
+    assert station.runs("state, is_over") == [("failed", False)]
+    filler.unlink()
+    wait_is_over(station)
+    (made,) = station.call(MONDAY + timedelta(minutes=5))
+    assert (made.state, made.is_over, made.told) == ("ok", True, 1)
+    assert made.page.read_text().rstrip().endswith("</html>")
+
+
+def test_a_database_that_is_gone_at_the_end_has_the_run_repeated(station):
+    station.reports("recipients: [EMAIL]")
+    gone = (
+        "from capacity_kit.reporting.study import Study\n"
+        "with Study().vault.transaction() as opened:\n"
+        "    opened.connection.driver_connection.execute('SELECT pg_terminate_backend(pid) "
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()')\n"
+    )
+    station.notebook("trial", gone, station.publish)
+    (made,) = station.call(MONDAY)
+    assert (made.state, made.is_over, made.told) == ("failed", False, 0)
+    assert made.headline.startswith("It could not be recorded, and will be repeated: ")
+    assert station.told() == []
+    station.notebook("trial", station.publish)
+    (made,) = station.call(MONDAY + timedelta(minutes=1))
+    assert (made.state, made.is_over, made.told) == ("ok", True, 1)
+    assert len(station.pages()) == 1
 
 
 def test_a_line_that_is_read_as_it_comes_due_is_not_late(station):

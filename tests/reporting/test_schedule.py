@@ -63,6 +63,15 @@ def test_failures_go_to_the_recipients_unless_others_are_named(tmp_path):
     assert report(tmp_path, ", recipients: [EMAIL], recipients_of_failures: []").told_of_failures() == []
 
 
+BOMB = "\n".join(
+    ["a0: &a0 {x0: 1, y0: 2}"]
+    + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], x{n}: 1}}" for n in range(1, 25)]
+)
+INSTALL = "install: {%s, timers: [{name: it, cron: '0 1 * * *', comment: It, sql: SELECT 1}]}"
+TIMER = "install: {timers: [{name: it, comment: It, %s}]}"
+ONE = "{name: %s, cron: '0 1 * * *', comment: It, sql: SELECT 1}"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -85,6 +94,20 @@ def test_failures_go_to_the_recipients_unless_others_are_named(tmp_path):
         (f"reports: [{REPORT % ', timeouts: {run: soon}'}]", "reports 'weekly', timeouts, run"),
         (f"reports: [{REPORT % ', when: never'}]", "reports 'weekly', when"),
         ("reports: 3", "reports"),
+        (BOMB, "its merges (<<) come to more settings than any schedule has"),
+        (INSTALL % "database: {host: -h}", "install, database, host"),
+        (INSTALL % "database: {user: 'a b'}", "install, database, user"),
+        (INSTALL % "database: {name: '$(id)'}", "install, database, name"),
+        (INSTALL % "log: here.log", "install, log"),
+        (INSTALL % "log: '/var/log/a;id'", "install, log"),
+        (INSTALL % "windows_log: '\\here'", "install, windows_log"),
+        (TIMER % "cron: '61 * * * *', sql: SELECT 1", "install, timers 'it', cron: '61 * * * *' is not a cron line"),
+        (TIMER % "cron: '0 1 * * *', sql: 'SELECT \"a\"'", "install, timers 'it', sql"),
+        (TIMER % "cron: '0 1 * * *', sql: 'SELECT `id`'", "install, timers 'it', sql"),
+        (TIMER % "cron: '0 1 * * *', command: [\"a\\nb\"]", "install, timers 'it', command"),
+        (TIMER % "cron: '0 1 * * *'", "either sql or command"),
+        (f"install: {{timers: [{ONE % 'x'}, {ONE % 'capacity-x'}]}}", "two timers are called 'x'"),
+        (f"install: {{timers: [{ONE % ('x' * 44)}]}}", "at most 43 characters"),
         ("[" * 5000, "schedule.yml"),
         ("3", "schedule.yml"),
     ],

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema
+import nbformat
 import pytest
 import yaml
+from nbformat.v4 import new_code_cell, new_notebook
 
 from capacity_kit import cli
 from capacity_kit.errors import CapacityError
@@ -32,7 +37,7 @@ def made(target, call=(), install=None):
 
 def one(cron, **more):
     return {
-        "timers": [{"name": "it", "cron": cron, "comment": "It", "command": ["capacity", "run-due"], **more}]
+        "timers": [{"name": "it", "cron": cron, "comment": "It", "command": ["capacity", "run-due"]} | more]
     }
 
 
@@ -94,7 +99,7 @@ def test_a_cron_line_as_systemd_has_it(line, events):
 @pytest.mark.parametrize("line", ["*/15 * * * *", "0 2 * * *", "30 6 * * 1-5", "0 0 13 * 5", "0 7 1 */3 *"])
 def test_systemd_reads_the_same_times(line):
     if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not on this host")
+        skip_or_fail("systemd-analyze", "install it: apt-get install systemd")
     now = datetime(2026, 3, 5, 12, 1, tzinfo=UTC)
     theirs = set()
     for event in timers.on_calendar(line):
@@ -190,17 +195,23 @@ def crontab(monkeypatch):
     program = shutil.which("crontab")
     if program is None:
         skip_or_fail("crontab", "install it: apt-get install cron")
-    kept = subprocess.run([program, "-l"], capture_output=True, text=True, check=False)
+    kept = subprocess.run([program, "-l"], capture_output=True, check=False)
 
     def listed():
-        return subprocess.run([program, "-l"], capture_output=True, text=True, check=False).stdout
+        return subprocess.run([program, "-l"], capture_output=True, check=False).stdout.decode(
+            errors="replace"
+        )
+
+    def raw():
+        return subprocess.run([program, "-l"], capture_output=True, check=False).stdout
 
     def put(text):
-        subprocess.run([program, "-"] if text else [program, "-r"], input=text, text=True, check=False,
+        given = text.encode() if isinstance(text, str) else text
+        subprocess.run([program, "-"] if given else [program, "-r"], input=given, check=False,
                        stderr=subprocess.DEVNULL)  # fmt: skip
 
     put("")
-    listed.put = put
+    listed.put, listed.raw = put, raw
     yield listed
     put(kept.stdout if kept.returncode == 0 else "")
 
@@ -222,3 +233,139 @@ def test_debians_cron_takes_the_entries_and_gives_them_back(crontab, capsys):
     assert crontab() == ""
     assert cli.main(["schedule", "uninstall", "--target", "cron"]) == 0
     assert "no entries" in capsys.readouterr().out
+
+
+def test_the_lines_of_others_stay_byte_for_byte(crontab):
+    mine = b"# caf\xe9, \xff\x85 and \xe2\x80\xa8 here\n0 1 * * * /usr/bin/mine \xa0\n0 2 * * * other\n"
+    crontab.put(mine)
+    assert crontab.raw() == mine
+    assert cli.main(["schedule", "install", "--target", "cron"]) == 0
+    assert crontab.raw().startswith(mine + timers.BEGIN.encode())
+    assert cli.main(["schedule", "uninstall", "--target", "cron"]) == 0
+    assert crontab.raw() == mine
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone may start cron")
+def test_debians_cron_makes_a_report(crontab, pg18, tmp_path, monkeypatch):
+    parameters = new_code_cell('tenant: str = "ALL"  # whose', metadata={"tags": ["parameters"]})
+    nbformat.write(new_notebook(cells=[parameters, new_code_cell(REPORT)]), tmp_path / "it.ipynb")
+    file, site, log = tmp_path / "schedule.yml", tmp_path / "the site", tmp_path / "log"
+    file.write_text(
+        "reports: [{name: it, notebook: it.ipynb, cron: '* * * * *'}]\n"
+        f"install: {{log: {log}, timers: [{{name: it, cron: '* * * * *', comment: It, command: "
+        "[capacity, run-due]}]}\n"
+    )
+    monkeypatch.setenv("CAPACITY_SITE", str(site))
+    assert (
+        cli.main(["schedule", "install", "--target", "cron", "--schedule", str(file), "--dsn", pg18.dsn]) == 0
+    )
+    running = subprocess.Popen([shutil.which("cron") or "/usr/sbin/cron", "-f"], stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not (log.exists() and "it: " in log.read_text()) and time.monotonic() < end:
+            time.sleep(0.5)
+    finally:
+        running.kill()
+        running.wait()
+    assert "it: ok. Made by cron." in log.read_text()
+    (page,) = site.glob("it/_all/2*/index.html")
+    assert "Made by cron." in page.read_text()
+
+
+REPORT = """
+from capacity_kit.reporting.result import publish
+publish("ok", "Made by cron.", [])
+"""
+
+
+def test_systemd_takes_the_units(tmp_path, monkeypatch):
+    if not shutil.which("systemd-analyze"):
+        skip_or_fail("systemd-analyze", "install it: apt-get install systemd")
+    monkeypatch.setenv("CAPACITY_SITE", str(tmp_path / "my 100% site"))
+    assert cli.main(["schedule", "install", "--target", "systemd", "--into", str(tmp_path)]) == 0
+    units = sorted(str(path) for path in tmp_path.glob("capacity-*"))
+    assert len(units) == 6
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if "capacity-" in line]
+    assert ours == []
+
+
+def test_the_task_schedulers_lines_are_what_it_takes():
+    files = made("windows", ["--site", "D:\\the site"])
+    for line in files["install_tasks.bat"].splitlines()[1:]:
+        found = re.fullmatch(
+            r'schtasks /Create /F /TN "capacity\\([a-z_]+)" /TR "\\"%~dp0([a-z_]+)\.bat\\"" '
+            r"/SC (MINUTE /MO [1-9]\d?|DAILY|WEEKLY /D [A-Z,]+|MONTHLY /D \d+) /ST \d\d:\d\d /RU SYSTEM",
+            line,
+        )
+        assert found, line
+        assert found[1] == found[2]
+        assert f"{found[2]}.bat" in files
+    removed = re.findall(r'/TN "capacity\\([a-z_]+)"', files["remove_tasks.bat"])
+    assert removed == re.findall(r'/TN "capacity\\([a-z_]+)"', files["install_tasks.bat"])
+    assert '--site "D:\\the site" >>' in files["reports.bat"]
+
+
+NAME = r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?"
+STRING = {"type": "string", "minLength": 1}
+
+
+def strict(required, **optional):
+    """An object with these parts, and no other: what the API server would refuse as unknown is wrong here too."""
+    return {
+        "type": "object",
+        "properties": required | optional,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+CONTAINER = strict(
+    {"name": {"type": "string", "pattern": f"^{NAME}$"}, "image": STRING},
+    command=TEXTS,
+    args=TEXTS,
+    env={"items": strict({"name": STRING, "value": {"type": "string"}})},
+    envFrom={"items": strict({"secretRef": strict({"name": STRING})})},
+    volumeMounts={"items": strict({"name": STRING, "mountPath": STRING})},
+)
+CLAIM = strict({"claimName": STRING})
+POD = strict(
+    {
+        "restartPolicy": {"enum": ["Never", "OnFailure"]},
+        "containers": {"type": "array", "minItems": 1, "items": CONTAINER},
+    },
+    volumes={"items": strict({"name": STRING, "persistentVolumeClaim": CLAIM})},
+)
+JOB = strict({"template": strict({"spec": POD})}, backoffLimit={"type": "integer", "minimum": 0})
+CRON_JOB = strict(
+    {
+        "apiVersion": {"const": "batch/v1"},
+        "kind": {"const": "CronJob"},
+        "metadata": strict(
+            {"name": {"type": "string", "pattern": f"^{NAME}$"}},
+            labels={"type": "object"},
+            annotations={"type": "object"},
+        ),
+        "spec": strict(
+            {"schedule": STRING, "jobTemplate": strict({"spec": JOB})},
+            timeZone=STRING,
+            concurrencyPolicy={"enum": ["Allow", "Forbid", "Replace"]},
+            startingDeadlineSeconds={"type": "integer", "minimum": 10},
+        ),
+    }
+)
+"""What of batch/v1 these entries use."""
+
+
+def test_kubernetes_knows_every_field():
+    long = one("0 5 * * *", name="x" * 43)
+    for install in (None, long):
+        for job in yaml.safe_load_all(made("kubernetes", install=install)["capacity-cronjobs.yaml"]):
+            jsonschema.validate(job, CRON_JOB)
+            pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            mounted = {m["name"] for c in pod["containers"] for m in c.get("volumeMounts", [])}
+            assert mounted == {volume["name"] for volume in pod.get("volumes", [])}

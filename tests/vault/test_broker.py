@@ -174,6 +174,16 @@ def test_where_there_is_no_password_the_settings_themselves_are_lent(pg18, monke
             assert connection.info.dbname == pg18.name
 
 
+def test_without_unix_sockets_a_word_of_the_loan_lets_in(dsn, guarded, monkeypatch):
+    monkeypatch.setattr(broker, "_ON_FILES", False)
+    with lent(dsn) as loan:
+        assert guarded[1] not in loan.dsn
+        with psycopg.connect(loan.dsn) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == ("clerk",)
+        with pytest.raises(psycopg.OperationalError, match="not the word of this loan"):
+            psycopg.connect(loan.dsn, password="another")
+
+
 def test_what_is_no_postgresql_is_sent_away(dsn):
     with lent(dsn) as loan, socket.socket(socket.AF_UNIX) as asking:
         asking.connect(loan.dsn.split("host=")[1].split()[0] + "/.s.PGSQL.5432")
