@@ -31,7 +31,14 @@ def tune(
         float, typer.Option(min=0, metavar="HOURS", help="Cost of a level reached without an alert in time.")
     ] = 8.0,
     false: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Cost of a false alert.")] = 0.5,
-    night: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Cost of a night page, on top.")] = 2.0,
+    night: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="HOURS",
+            help="Cost of a night page, on top; capacity alerts calendar has the nights.",
+        ),
+    ] = 2.0,
     together: Annotated[
         bool,
         typer.Option("--together", help="One proposal for all levels instead of one for each threshold."),

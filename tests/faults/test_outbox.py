@@ -10,8 +10,8 @@ from tests.faults.outbox import Ledger
 
 @pytest.mark.slow
 def test_a_sender_that_is_killed_again_and_again_loses_nothing(pg18):
-    ledger = outbox.run(pg18.dsn, kills=3, alerts=12, seed=5)
-    assert (ledger.kills, len(ledger.alerts)) == (3, 12)
+    ledger = outbox.run(pg18.dsn, kills=2, alerts=8, seed=5)
+    assert (ledger.kills, len(ledger.alerts)) == (2, 8)
     assert ledger.is_sound, vars(ledger)
 
 
