@@ -75,7 +75,10 @@ def headline(outlook: pd.DataFrame, recorded: pd.DataFrame, as_of: pd.Timestamp)
                 own |= _of_engine(row, said, own["engine"])
         rows.append(own)
     columns = [*outlook.columns, "method", "engine", "sql_confidence", "engine_confidence"]
-    return pd.DataFrame(rows, columns=columns).astype({c: outlook.dtypes[c] for c in outlook.columns})
+    made = pd.DataFrame(rows, columns=columns)
+    # A column at a time: of a frame's times that are all missing, pandas would forget the zone.
+    kinds = {c: pd.Series(list(made[c]), dtype=outlook.dtypes[c]) for c in outlook.columns}
+    return made.assign(**{str(c): values for c, values in kinds.items()})
 
 
 def _of_engine(row: pd.Series[Any], said: pd.Series[Any], parameters: dict[str, Any]) -> dict[str, Any]:

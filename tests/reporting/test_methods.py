@@ -102,6 +102,15 @@ def shown(is_better=True, **other):
     return methods.headline(outlook(), recorded(is_better, **other), NOW)
 
 
+def test_times_that_no_resource_has_yet_are_times_still():
+    """A database of its first day: nothing was forecast, so nothing has a time."""
+    new = outlook().assign(forecast_for=pd.Series([pd.NaT, pd.NaT], dtype="datetime64[us, UTC]"))
+    none = pd.DataFrame({"resource": pd.Series(dtype=str)})
+    told = methods.headline(new, none, NOW)
+    assert told["forecast_for"].dtype == "datetime64[us, UTC]"
+    assert told["forecast_for"].isna().all()
+
+
 def test_the_better_method_is_shown_and_its_days_count_from_now():
     first = shown().iloc[0]
     assert (first["method"], first["recommended_action"], first["confidence_level"]) == (
