@@ -54,6 +54,9 @@ _LEFT: Final = ' style="text-align:left"'
 _LONG: Final = 36
 """Characters from which on a cell keeps some width on a narrow screen."""
 
+OWNER: Final = "Tenant"
+"""The column that a report on one tenant leaves out: its title says it."""
+
 _FEW: Final = 2
 """Rows that are not worth folding."""
 
@@ -92,7 +95,7 @@ def table(
     figures: Sequence[str] = (),
     verdicts: Sequence[str] = (),
     top: int = 50,
-    first: int = 6,
+    first: int = 5,
     empty: str = "Nothing to show.",
 ) -> None:
     """A table with a caption, its figures aligned, its verdicts said in a word and a colour.
@@ -126,6 +129,7 @@ def table(
     rest = len(frame) - len(shown)
     more = f"{rest} more {'rows are' if rest > 1 else 'row is'} not shown." if rest else ""
     side = {name: ' class="figure"' if name in figures else _LEFT for name in columns}
+    side |= {name: f' class="owner"{_LEFT}' for name, heading in columns.items() if heading == OWNER}
     head = "".join(f'<th scope="col"{side[name]}>{escape(heading)}</th>' for name, heading in columns.items())
     rows = [{name: _cell(row[name]) for name in columns} for _, row in shown.iterrows()]
     lines = ["".join(_td(t, columns[n], n in figures, n in verdicts) for n, t in row.items()) for row in rows]
@@ -176,6 +180,7 @@ def _td(text: str, heading: str, figure: bool, verdict: bool) -> str:
         kind = "marks" if len(text) > _WIDE else broad
         return f'<td{_class(kind)}{label}{_LEFT}><span class="mark {mood}">{escape(text)}</span></td>'
     kind = f"figure{broad}" if figure else "long" if len(text) > _LONG else broad
+    kind = "owner" if heading == OWNER else kind
     return f"<td{label}{_class(kind)}{'' if figure else _LEFT}>{escape(text)}</td>"
 
 

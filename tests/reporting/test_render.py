@@ -212,3 +212,13 @@ def test_no_two_parts_of_a_page_have_one_name():
     html = page(shown(table, figure, table, figure))
     named = [part["aria-label"] for part in BeautifulSoup(html, "html.parser").select("main [role=region]")]
     assert named == ["A & B", "Figure", "A & B (2)", "Figure (2)"]
+
+
+def test_a_report_on_one_tenant_does_not_repeat_whose_it_is():
+    for tenant, classes in (
+        ("ALL", None),
+        ("", None),
+        ("harbour", ["one-tenant"]),
+        ("SYSTEM", ["one-tenant"]),
+    ):
+        assert BeautifulSoup(page(tenant=tenant), "html.parser").body.get("class") == classes

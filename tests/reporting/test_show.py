@@ -53,3 +53,9 @@ def test_what_is_beyond_the_top_is_counted_beside_what_is_folded(caught):
     assert html.select_one("summary .closed").text == "19 more rows"
     assert html.select_one(".more").text == "15 more rows are not shown."
     assert plain.endswith("15 more rows are not shown.")
+
+
+def test_the_column_of_owners_is_marked_head_and_cells(caught):
+    show.table(pd.DataFrame({"Tenant": ["A", "B"], "Resource": ["x", "y"]}), "Caption")
+    html = BeautifulSoup(render.clean(caught[-1][1]), "html.parser")
+    assert [cell.text for cell in html.select(".owner")] == ["Tenant", "A", "B"]
