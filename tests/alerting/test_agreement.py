@@ -530,6 +530,37 @@ def test_operators_acknowledge_and_resolve(pg18):
     assert min(done.values()) > 5
 
 
+def test_a_page_of_the_replay_is_a_message_of_the_database(pg18):
+    """What people are told at one evaluation of what fails together, by day and by night, escalations too."""
+    world = World(3)
+    world.resources = [world._resource(f"{kind} {n}", kind, None) for kind in KINDS for n in range(5)]
+    world.windows, world.mutes, world.alone = [], [], set()
+    called = Policy(80.0, escalation_minutes=90, suppression_minutes=60)
+    world.thresholds = [Threshold(f"full {kind}", kind, None, called) for kind in KINDS]
+    with pg18.connect() as db:
+        db.execute("UPDATE capacity_ops.setting SET value = 1e6 WHERE name = 'notify_within_hours'")
+        keys, _ = drive(world, db)
+        told = {
+            threshold.kind: db.execute(
+                "SELECT DISTINCT n.notification_hk, n.queued_at FROM capacity_alerting.notification_s n "
+                "JOIN capacity_alerting.notification_alert_l k ON k.notification_hk = n.notification_hk "
+                "JOIN capacity_alerting.alert a ON a.alert_hk = k.alert_hk WHERE n.load_end_date IS NULL "
+                "AND n.kind IN ('ALERT', 'ESCALATION') AND a.capacity_threshold_hk = %s",
+                [keys[threshold.name, None]],
+            ).fetchall()
+            for threshold in world.thresholds
+        }
+    resources, fleet = world.fleet(None)
+    fleet = replace(fleet, family_of=np.array([list(KINDS).index(r.kind) for r in resources]))
+    for threshold in world.thresholds:
+        pairs = [(0, row) for row, r in enumerate(resources) if r.kind == threshold.kind]
+        scores = replay(fleet, [threshold.policy], pairs).scores.iloc[0]
+        times = rules.micros([when for _, when in told[threshold.kind]])
+        assert scores["pages"] == len(times)
+        assert scores["night_pages"] == world.calendars[None].night(times).sum() > 0
+        assert scores["alerts"] + scores["escalations"] > len(times), "some of them told of several"
+
+
 def test_a_breach_is_one_wherever_the_share_lies_on_the_line(pg):
     """At the level, just beside it, beyond all that is held, and where the capacity is not known."""
     shares = [0.0, 79.99, 80.0, 80.01, 100.0, 140.0, np.nan]
