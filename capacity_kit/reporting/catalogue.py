@@ -136,7 +136,8 @@ def shortest(result: Result) -> Lasts | None:
     first = min(
         known, key=lambda r: (r.p50_days is None, r.p50_days or 0, r.p10_days is None, r.p10_days or 0)
     )
-    return Lasts(units.resource(first.resource_type, first.resource_name), first.p10_days, first.p50_days, first.p90_days)
+    name = units.resource(first.resource_type, first.resource_name)
+    return Lasts(name, first.p10_days, first.p50_days, first.p90_days)
 
 
 def moment(as_of: str) -> datetime:

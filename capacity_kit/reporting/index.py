@@ -6,6 +6,7 @@ import base64
 import hashlib
 import heapq
 import json
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,14 +125,19 @@ class Found:
             )
             for folder, runs in self.by_tenant.items()
         ]
-        return sorted(listed, key=lambda t: (not t.folder.startswith("_"), t.label.casefold(), t.folder))
+        return sorted(listed, key=lambda t: (not t.folder.startswith("_"), _in_order(t.label), t.folder))
 
 
 def gravity(entry: Entry) -> tuple[Any, ...]:
     """Sorts the gravest first; of the same state the one with the shortest runway, then the newest."""
     days = None if entry.lasts is None else entry.lasts.p50
     when = tuple(-ord(letter) for letter in entry.as_of)
-    return site.GRAVITY[entry.verdict], days is None, days or 0, when, entry.label.casefold(), entry.place
+    return site.GRAVITY[entry.verdict], days is None, days or 0, when, _in_order(entry.label), entry.place
+
+
+def _in_order(name: str) -> str:
+    """Sorts names as people do: 9 before 10, and capitals beside small letters."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(12), name.casefold())
 
 
 def _point(entry: Entry) -> sparkline.Point:

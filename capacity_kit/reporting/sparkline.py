@@ -24,8 +24,8 @@ NEAR: Final = 90
 LONGEST: Final = 36
 """Points of a line, the newest."""
 
-_WIDTH: Final = 96
-_HEIGHT: Final = 26
+_WIDTH: Final = 104
+_HEIGHT: Final = 36
 _EDGE: Final = 3
 
 

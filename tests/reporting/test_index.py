@@ -374,7 +374,7 @@ def test_a_line_falls_as_the_runway_does_and_says_so():
     heights = [float(at.split()[1]) for at in line[1:].split("L")]
     assert heights[0] == heights[1] == 3, "a year or more is at the top"
     assert heights == sorted(heights), "down the page"
-    assert heights[-1] == 23, "full is at the bottom"
+    assert heights[-1] == 33, "full is at the bottom"
     assert made.get("role") == "img"
     assert made.get("aria-label") == (
         "Runway over 5 reports: more than a year on 2026-01-01, full on 2026-05-01"
@@ -394,6 +394,6 @@ def test_a_line_keeps_equal_times_equally_apart_and_forgets_the_oldest():
     across = [
         float(part.split()[0]) for part in drawing(at).find("path[@class='line']").get("d")[1:].split("L")
     ]
-    assert across == [3, 12, 93]
+    assert across == [3, 13, 101]
     many = [Point(f"20{year:02d}-01-01T00:00:00Z", None, 9, None) for year in range(99)]
     assert f"over {sparkline.LONGEST} reports" in drawing(many).get("aria-label")
