@@ -30,11 +30,12 @@ Ints = npt.NDArray[np.int64]
 
 FEWEST_POINTS = 12  # below, there is no past to forecast from
 LONGEST = 4096  # most recent points that are looked at, or four horizons: what is older tells little and costs as much
-CHUNK = 256  # series worked on at once: more no longer save time, only memory
+CHUNK = 128  # series worked on at once: more no longer save time, only memory
 EVERY_STEP = 400  # steps ahead that are all worked out; of longer horizons so many, the rest in proportion
 
 ORIGINS = 12  # at which the models are judged, dense near the present, where their differences show
 STEPS_JUDGED = 8  # steps ahead at each of them
+_ALIKE: Floats = np.ones(len(LEVELS))  # a product with it sums a short axis twice as fast as a sum does
 # A loss under a hundredth of what the seasonal naive method is off by is as good as none: without a floor a series that
 # stood still once would trust whoever said so without end.
 AS_GOOD_AS_NONE = 0.01
@@ -448,7 +449,7 @@ def _losses(
             else:
                 said = model.quantiles(past, origin, steps)
             off = truth - np.maximum(said, 0)
-            loss = (off @ LEVELS - np.minimum(off, 0, out=off).sum(axis=2)) @ stands_for / len(LEVELS)
+            loss = (off @ LEVELS - np.minimum(off, 0, out=off) @ _ALIKE) @ stands_for / len(LEVELS)
             total[:, column] += (loss / usual + AS_GOOD_AS_NONE) ** POWER
     log_loss = np.log(total / cuts.size) / POWER
     for column, model in enumerate(known):

@@ -97,11 +97,16 @@ def _growth(
     # Over whole cycles, so that a Sunday is compared with a Sunday; and not from the last value, which may be a whim.
     span = (said.horizon - 1) // max(cycle, 1) * max(cycle, 1)
     change = float(median[-1] - median[-1 - span]) / span if span else float(median[0] - said.last[series])
-    if said.weights[series, said.models.index(SAWTOOTH.name)] >= TELLS:
+    if _is_sawtooth(said, series):
         return f"grows and is reset again and again, up to {show(float(median.max()))}"
     if abs(change) * said.horizon <= FAINT * float(median[-1]):
         return "level"
     return f"{'+' if change > 0 else '−'}{show(abs(change))} a {step}"
+
+
+def _is_sawtooth(said: Forecast, series: int) -> bool:
+    """Whether growth that is taken back has a say in the forecast."""
+    return bool(said.weights[series, said.models.index(SAWTOOTH.name)] >= TELLS)
 
 
 def _since(
@@ -116,7 +121,9 @@ def _since(
         return f" since {when(int(said.regime_start[series]))}" if said.shifts[series] else ""
     newest = max(regimes, key=lambda regime: regime.start)
     size = show(abs(newest.size))
-    if newest.kind == "level":
+    if _is_sawtooth(said, series) and newest.kind == "reset":
+        return f", the last time on {when(newest.start)}, by {size}"
+    if newest.kind != "slope":
         how = f"when it {'rose' if newest.size > 0 else 'fell'} by {size}"
     else:
         how = f"{size} {'more' if newest.size > 0 else 'less'} than before"

@@ -72,6 +72,7 @@ class Past:
     slope: Floats = field(init=False)
     logs: Floats = field(init=False)
     resets: dict[int, Ints] = field(init=False)
+    _usual: dict[int, Floats] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.step = np.abs(np.diff(self.x, axis=1, prepend=self.x[:, :1]))
@@ -80,6 +81,19 @@ class Past:
         self.resets = resets(self.x)
         usual = np.abs(self.x).mean(axis=1, keepdims=True)
         self.logs = np.log(np.maximum(self.x, np.where(usual > 0, 1e-3 * usual, 1.0)))
+
+    def usual(self, cycle: int) -> Floats:
+        """Mean of the NEWEST values at the phase of each time, shape (series, time); itself for those there are not.
+
+        Worked out once for each cycle.
+        """
+        if cycle not in self._usual:
+            total = self.x.copy()
+            for back in range(cycle, NEWEST * cycle, cycle):
+                total[:, back:] += self.x[:, :-back]
+                total[:, :back] += self.x[:, :back]
+            self._usual[cycle] = total / NEWEST
+        return self._usual[cycle]
 
     @property
     def month(self) -> int:
@@ -383,17 +397,16 @@ def seasonal_level(cycle: int) -> Quantiles:
     """
 
     def quantiles(past: Past, origin: int, steps: Ints) -> Floats:
-        x = past.x
-        back = cycle * np.arange(NEWEST)
+        x, usual = past.x, past.usual(cycle)
 
-        def usual(lag: Ints, start: Ints) -> Floats:
-            at = start + lag - -(-lag // cycle) * cycle  # the newest one at the phase of start + lag
-            return np.asarray(np.add.reduce([x.take(at - b, 1) for b in back]) / NEWEST)
+        def newest(lag: Ints, start: Ints) -> Ints:
+            """The newest time, from a start back, at the phase of so many steps on."""
+            return np.asarray(start + lag - -(-lag // cycle) * cycle)
 
         def error(end: Ints, start: Ints) -> Floats:
-            return np.asarray(x.take(end, 1) - usual(end - start, start))
+            return np.asarray(x.take(end, 1) - usual.take(newest(end - start, start), 1))
 
-        ahead = usual(steps, np.array([origin]))[..., None]
+        ahead = usual.take(newest(steps, np.array([origin])), 1)[..., None]
         return np.asarray(ahead + _of_errors(past, origin, steps, NEWEST * cycle, error))
 
     return quantiles

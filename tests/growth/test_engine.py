@@ -25,7 +25,7 @@ def batches(draw):
             max_size=4,
         )
     )
-    return [series(kind, draw(st.integers(FEWEST_POINTS, 90)), rng) for kind in kinds]
+    return [series(kind, draw(st.integers(FEWEST_POINTS, 120)), rng) for kind in kinds]
 
 
 def series(kind: str, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -68,12 +68,26 @@ def test_scale_equivariance(histories, scale):
     )
 
 
-def test_shift_equivariance_away_from_zero():
+@CASES
+@given(st.integers(0, 2**32 - 1), st.integers(FEWEST_POINTS, 200), st.floats(0, 1e7))
+def test_shift_equivariance_away_from_zero(seed, length, by):
     """All but growth in proportion to the level, which has no meaning of its own far from zero: it becomes drift."""
-    rng = np.random.default_rng(4)
-    x = 1e6 + rng.normal(0, 1, (5, 200)).cumsum(axis=1)
-    here, there = forecast(list(x), HORIZON, 7), forecast(list(x + 1e6), HORIZON, 7)
-    np.testing.assert_allclose(there.quantiles - 1e6, here.quantiles, atol=1e-2)
+    x = 1e6 + np.random.default_rng(seed).normal(0, 1, (2, length)).cumsum(axis=1)
+    here, there = forecast(list(x), HORIZON, 7), forecast(list(x + by), HORIZON, 7)
+    np.testing.assert_allclose(there.quantiles - by, here.quantiles, atol=1e-2)
+
+
+@CASES
+@given(batches(), st.integers(1, 300))
+def test_whatever_the_horizon(histories, horizon):
+    """Also many times the history: what is said stays finite, in order and of the same length."""
+    said = forecast(histories, horizon, 7)
+    assert said.quantiles.shape == (len(histories), horizon, len(LEVELS))
+    assert np.isfinite(said.quantiles).all()
+    assert (np.diff(said.quantiles, axis=-1) >= 0).all()
+    reached = said.reached(said.last * 1.5 + 1)
+    assert ((reached >= 0) & (reached <= 1)).all()
+    assert (np.diff(reached, axis=1) >= 0).all()
 
 
 @CASES

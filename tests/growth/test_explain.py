@@ -44,6 +44,19 @@ def test_a_sawtooth_is_said_to_be_one():
     assert said.startswith("grows and is reset again and again, up to 116.0 GB; ")
 
 
+def test_resets_are_dated_by_the_last_of_them():
+    t = np.arange(300.0)
+    dates = {"step": "day", "when": "day {}".format}
+    teeth = 100 + t % 17
+    said = explain(forecast([teeth], 30, 7), 0, gigabytes, **dates, regimes=dated([teeth], 7)[0])
+    assert "reset again and again, up to 116.0 GB, the last time on day 289, by 16.0 GB; " in said
+    twice = 100 + t + np.random.default_rng(0).normal(0, 0.05, 300) - 90.0 * (t >= 150) - 90.0 * (t >= 260)
+    said = explain(forecast([twice], 30, 7), 0, gigabytes, **dates, regimes=dated([twice], 7)[0])
+    assert "day 260, " in said
+    assert said.startswith("grows and is reset again and again")
+    assert "by 89.2 GB" in said
+
+
 def test_what_stands_still_is_level():
     assert explain(forecast([np.full(100, 7.0)], 30), 0).startswith("level; ")
     assert explain(forecast([np.zeros(100)], 30), 0).startswith("level; ")
