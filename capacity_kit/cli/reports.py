@@ -57,6 +57,9 @@ def report(
             show_default=False,
         ),
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print each page as report.pdf too; needs Chromium or Chrome.")
+    ] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the notebooks and their parameters.")] = False,
     as_schema: Annotated[
         bool, typer.Option("--json-schema", help="Print the JSON schema of each report's result.json.")
@@ -94,7 +97,7 @@ def report(
     with opened_vault(dsn) as opened:
         if given.get("tenant") not in (None, vault.ALL, vault.SYSTEM):
             leave_alone_if_inactive(opened, given["tenant"], as_json)
-        found, wrong = _made(opened, chosen, given, where, site_url, as_json)
+        found, wrong = _made(opened, chosen, given, where, site_url, pdf, as_json)
     if as_json:
         console.as_json(
             [
@@ -121,6 +124,7 @@ def _made(
     given: Mapping[str, Any],
     where: settings.Settings,
     site_url: str | None,
+    pdf: bool,
     quiet: bool,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Make the reports on all processors, and say of each how it ended: what came of each, and of one that did not."""
@@ -133,7 +137,7 @@ def _made(
     with broker.lent(opened) as loan, console.progress(_named(notebooks)) as progress:
         hidden = (*loan.files, *fanout.secret_files())
         jobs = [
-            fanout.Job(n, given, where, loan.dsn, site_url=site_url, hidden=hidden, tells=True)
+            fanout.Job(n, given, where, loan.dsn, site_url=site_url, hidden=hidden, tells=True, pdf=pdf)
             for n in notebooks
         ]
 
@@ -148,6 +152,8 @@ def _made(
                 wrong = wrong or came
                 continue
             found[notebooks[number]] = came
+            if "not printed" in came:
+                wrong = wrong or {"error": came["not printed"], "hint": came.get("hint", "")}
             if not quiet:
                 headline = units.plain(came["result"]["headline"], 300)
                 console.out.print(f"{notebooks[number]}: {came['result']['verdict']}. {headline}")

@@ -299,6 +299,7 @@ class _Making:
             cell_timeout=plan.seconds(report.timeouts.cell),
             memory=report.memory_mb << 20,
             site_url=self._schedule.site_url,
+            pdf=report.pdf,
             hidden=(*self._loan.files, *fanout.secret_files()),
         )
 
@@ -346,6 +347,8 @@ class _Making:
                 keep(self._settings.site, Runs(self._opened).places(one.run), one.report.keep)
             except CapacityError as error:  # the next run tries again
                 headline += f" (Old reports stay for now: {error.message})"
+        if "not printed" in came:
+            headline += f" (No PDF: {came['not printed']})"
         done = Made(one.run, state, headline, page, is_last, told)
         if tell:
             tell(done)

@@ -40,7 +40,7 @@ from traitlets.config import Config
 
 from capacity_kit import settings, units
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import confine, run
+from capacity_kit.reporting import confine, pdf, run
 from capacity_kit.reporting.parameters import Value
 from capacity_kit.reporting.result import Failure
 from capacity_kit.reporting.run import Progress
@@ -99,6 +99,8 @@ class Job:
         Files with secrets, which the notebook cannot read.
     tells : bool
         Whether the worker tells how far it is.
+    pdf : bool
+        Whether the page is printed as PDF too.
     """
 
     notebook: str
@@ -112,6 +114,7 @@ class Job:
     site_url: str | None = None
     hidden: tuple[Path, ...] = ()
     tells: bool = False
+    pdf: bool = False
 
 
 def secret_files() -> tuple[Path, ...]:
@@ -130,7 +133,10 @@ class Worker:
         self._process = process
 
     def result(self) -> dict[str, Any]:
-        """What came of it: ``place`` and ``result``, or ``error``; or how far it is: ``at``, ``of`` and ``section``."""
+        """What came of it: ``place`` and ``result``, perhaps ``not printed``; or ``error``.
+
+        Of a worker that tells how far it is, also that: ``at``, ``of`` and ``section``.
+        """
         try:
             found: dict[str, Any] = json.loads(self.answers.recv_bytes())
             if "at" in found:
@@ -276,16 +282,28 @@ def _work(telling: Connection, job: Job) -> None:
             confinement=confine.in_words(),
         )
         place = done.page.parent.relative_to(job.settings.site).as_posix()
-        answer = {"place": place, "result": json.loads(done.result.to_json())}
+        answer = {"place": place, "result": json.loads(done.result.to_json()), **_printed(done.page, job.pdf)}
     except CapacityError as error:
         answer = {"error": str(error), "message": error.message, "hint": error.hint, "code": error.exit_code}
     except Exception as error:  # noqa: BLE001 -- whatever it was, it is this report's failure and no other's
         answer = {"error": f"{type(error).__name__}: {error}"}
-    for said in ("error", "message", "hint"):
+    for said in ("error", "message", "hint", "not printed"):
         if said in answer:
             answer[said] = connection.redact_all(answer[said])
     telling.send_bytes(json.dumps(answer).encode())
     telling.close()
+
+
+def _printed(page: Path, is_asked_for: bool) -> dict[str, str]:
+    """Print a page, or take away what was printed of the one before it; why it was not, if it was not."""
+    try:
+        if is_asked_for:
+            pdf.write(page)
+        else:
+            page.with_name(pdf.NAME).unlink(missing_ok=True)
+    except CapacityError as error:
+        return {"not printed": error.message, "hint": error.hint}
+    return {}
 
 
 def _tell(telling: Connection, at: int, of: int, section: str) -> None:

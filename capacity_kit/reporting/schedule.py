@@ -137,6 +137,7 @@ class Report(_Strict):
         "when the verdict is another than the last report's. Published it is in any case.",
     )
     attach: bool = Field(False, description="Send the page along.")
+    pdf: bool = Field(False, description="Print the page as report.pdf beside it; needs Chromium or Chrome.")
     keep: int | None = Field(
         None,
         ge=1,

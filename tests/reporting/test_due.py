@@ -268,6 +268,17 @@ def test_what_a_notebook_leaves_running_ends_with_it(station):
     )
 
 
+def test_a_report_is_printed_where_that_is_asked_for(station, chromium, monkeypatch):
+    station.reports("pdf: true")
+    monkeypatch.setenv("CAPACITY_BROWSER", "no-such-browser")
+    (made,) = station.call(MONDAY)
+    assert made.state == "ok", "a page without a PDF is a report"
+    assert "(No PDF: A PDF is printed by a browser: There is no program 'no-such-browser')" in made.headline
+    monkeypatch.setenv("CAPACITY_BROWSER", chromium)
+    (made,) = station.call(MONDAY + WEEK)
+    assert made.page.with_name("report.pdf").read_bytes().startswith(b"%PDF-")
+
+
 @pytest.fixture
 def small_disk(station):
     """The site on a file system of half a megabyte."""
