@@ -224,34 +224,6 @@ def _verdicts(
     )
 
 
-def announcements(
-    histories: Sequence[npt.ArrayLike],
-    levels: npt.ArrayLike,
-    lead: int,
-    seasons: int | Sequence[int] = (),
-    origins: int | Sequence[npt.ArrayLike] = 5,
-    threshold: float = 0.5,
-    prior: Prior | Sequence[Prior] = NOBODY,
-) -> Announcements:
-    """Of the limits that were reached within `lead` steps, how many were announced; of the warnings, how many true.
-
-    Origins at which the limit was reached already do not count.
-
-    Parameters
-    ----------
-    histories : sequence of array_like, each of shape (time,)
-    levels : array_like, shape (series,)
-        One limit a series; NaN for none.
-    lead : int
-        Steps between a warning and the limit: 90 days.
-    seasons, origins, prior
-        As of :func:`backtest`.
-    threshold : float
-        Probability from which a forecast is a warning.
-    """
-    return backtest(histories, lead, seasons, origins, prior, levels).announcements(threshold)
-
-
 def _chosen(past: Sequence[Floats], horizon: int, origins: int | Sequence[npt.ArrayLike]) -> list[Ints]:
     """Each history's origins."""
     if isinstance(origins, int):

@@ -14,9 +14,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from capacity_kit.growth.engine import Forecast
-from capacity_kit.growth.models import LEVELS
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,41 +48,3 @@ def reconcile(
     )
     agreed = np.maximum(parts + gap * share, 0)
     return agreed, agreed.sum(axis=0)
-
-
-def reconciled(parts: Forecast, whole: Forecast) -> tuple[Floats, Floats]:
-    """Quantiles of parts and whole whose sample paths add up.
-
-    Parameters
-    ----------
-    parts : Forecast
-        Of all parts, the unattributed rest among them, with paths kept.
-    whole : Forecast
-        Of one series, with paths kept, to the same horizon.
-
-    Returns
-    -------
-    parts : ndarray, shape (parts, horizon, 7)
-    whole : ndarray, shape (horizon, 7)
-        At the levels of ``models.LEVELS``.
-
-    Raises
-    ------
-    ValueError
-        Without paths, or if the whole is not one series.
-    """
-    if parts.paths is None or whole.paths is None:
-        raise ValueError("forecasts are reconciled by their paths: forecast with keep_paths")
-    if len(whole.last) != 1 or whole.horizon != parts.horizon:
-        raise ValueError("the whole must be one series, forecast to the same horizon as its parts")
-    agreed, total = reconcile(
-        parts.paths,
-        whole.paths[0],
-        parts.paths.var(axis=-1, keepdims=True),
-        whole.paths[0].var(axis=-1, keepdims=True),
-    )
-    return _quantiles(agreed), _quantiles(total)
-
-
-def _quantiles(paths: Floats) -> Floats:
-    return np.asarray(np.moveaxis(np.quantile(paths, LEVELS, axis=-1, method="hazen"), 0, -1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capacity_kit.growth import Forecast, forecast, learn
-from capacity_kit.growth.backtest import announcements, backtest
+from capacity_kit.growth.backtest import backtest
 
 
 def test_each_origin_sees_nothing_after_itself():
@@ -46,13 +46,13 @@ def test_gaps_in_the_truth_are_not_scored():
 
 def test_what_grows_steadily_is_announced_and_what_stands_still_is_not_warned_of():
     t = np.arange(300.0)
-    found = announcements([100 + t, 100 + t % 7], [350.0, 200.0], 60, 7)
+    found = backtest([100 + t, 100 + t % 7], 60, 7, levels=[350.0, 200.0]).announcements()
     assert found.reached == found.announced == found.warned > 0
     assert (found.recall, found.precision) == (1, 1)
 
 
 def test_no_limit_no_announcement():
-    found = announcements([np.arange(300.0)], [np.nan], 60, 7)
+    found = backtest([np.arange(300.0)], 60, 7, levels=[np.nan]).announcements()
     assert (found.reached, found.warned) == (0, 0)
     assert np.isnan(found.recall)
     assert np.isnan(found.precision)
@@ -105,7 +105,7 @@ def test_levels_are_announced_or_not():
 
 def test_a_warning_that_does_not_come_true_is_counted():
     x = np.concatenate([100 + np.arange(200.0), np.full(60, 299.0)])
-    found = announcements([x], [330.0], 60, 7, origins=[[199]])
+    found = backtest([x], 60, 7, [[199]], levels=[330.0]).announcements()
     assert (found.reached, found.warned, found.false, found.precision) == (0, 1, 1, 0)
 
 

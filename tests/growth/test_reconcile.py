@@ -5,7 +5,7 @@ import pytest
 
 from capacity_kit.growth import forecast
 from capacity_kit.growth.models import MEDIAN
-from capacity_kit.growth.reconcile import reconcile, reconciled
+from capacity_kit.growth.reconcile import reconcile
 
 PARTS = np.array([[10.0, 20.0], [30.0, 40.0]])
 
@@ -47,22 +47,6 @@ def test_all_certain_and_at_odds_the_parts_win():
     parts, whole = reconcile(PARTS, np.array([0.0, 0.0]), np.zeros((2, 1)), np.zeros(1))
     np.testing.assert_array_equal(parts, PARTS)
     np.testing.assert_array_equal(whole, [40, 60])
-
-
-def test_forecasts_of_tenants_and_system():
-    x = 100 + np.random.default_rng(1).normal(0.2, 1, (4, 200)).cumsum(axis=1)
-    tenants = forecast(list(x), 30, 7, keep_paths=True)
-    system = forecast([x.sum(axis=0)], 30, 7, keep_paths=True)
-    parts, whole = reconciled(tenants, system)
-    assert (np.diff(parts, axis=-1) >= 0).all()
-    assert parts[..., MEDIAN].sum(axis=0) == pytest.approx(whole[:, MEDIAN], rel=0.02)
-    assert whole[:, MEDIAN] == pytest.approx(system.quantiles[0, :, MEDIAN], rel=0.02)
-
-
-def test_paths_are_asked_for():
-    said = forecast([np.arange(50.0)], 5)
-    with pytest.raises(ValueError, match="keep_paths"):
-        reconciled(said, said)
 
 
 def test_paths_have_the_quantiles_of_the_forecast_at_every_step():
