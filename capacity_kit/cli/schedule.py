@@ -10,7 +10,7 @@ import typer
 from capacity_kit import console, settings, units
 from capacity_kit.cli import reports
 from capacity_kit.cli.common import Dsn, Json, opened_vault
-from capacity_kit.errors import OK, CapacityError
+from capacity_kit.errors import OK
 
 File = Annotated[
     Path | None,
@@ -169,7 +169,10 @@ def install(
     into: Into = None,
     printed: Annotated[bool, typer.Option("--print", help="Print them, and change nothing.")] = False,
 ) -> None:
-    """Have the host's own scheduler do the work: write its entries, in place of earlier ones."""
+    """Have the host's own scheduler do the work: write its entries, in place of earlier ones.
+
+    They are about the database that --dsn or CAPACITY_DSN names, else about the schedule's install.database.
+    """
     from capacity_kit.reporting import schedule as plan
     from capacity_kit.reporting import timers
 
@@ -197,11 +200,13 @@ def uninstall(target: Target, schedule: File = None, into: Into = None) -> None:
 
 def _call(target: str, schedule: Path | None, dsn: str | None) -> list[str]:
     """What follows ``capacity run-due`` in an entry, so that it does what this command would."""
+    from capacity_kit.vault.connection import without_secrets
+
     read = settings.load()
-    if dsn and ("password" in dsn or ("://" in dsn and ":" in dsn.split("://", 1)[1].rpartition("@")[0])):
-        raise CapacityError(
-            "A password would stand in the entry for all to read", "Leave it to ~/.pgpass or a service file."
-        )
+    if dsn:
+        dsn = without_secrets(dsn, "--dsn")
+    elif read.dsn:
+        dsn = without_secrets(read.dsn.get_secret_value(), "CAPACITY_DSN")
     named = schedule or read.schedule
     return [
         *(["--schedule", str(named.resolve())] if named else []),

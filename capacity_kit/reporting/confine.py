@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -108,7 +109,7 @@ def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> None:
     except OSError:
         return  # gone, or behind a folder that this account may not pass: there is nothing to allow
     try:
-        if not place.is_dir():
+        if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= _WRITE_FILE | _READ_FILE | _TRUNCATE
         if libc.syscall(_ADD, rules, _PATH_BENEATH, struct.pack("=Qi", rights, opened), 0):
             raise OSError(ctypes.get_errno(), f"landlock_add_rule {place}")

@@ -56,6 +56,8 @@ def entries(schedule: Schedule, target: Target, call: Sequence[str]) -> dict[str
 def _words(timer: Timer, install: Install, call: Sequence[str], program: str | None = None) -> list[str]:
     """A timer's command, word by word; psql is looked up when it runs, capacity is the one that is running now."""
     if timer.sql is not None:
+        if "--dsn" in call:
+            return ["psql", "-d", call[call.index("--dsn") + 1], "-c", timer.sql]
         at = install.database
         return ["psql", "-h", at.host, "-U", at.user, "-d", at.name, "-c", timer.sql]
     assert timer.command is not None

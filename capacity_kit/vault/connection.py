@@ -90,6 +90,23 @@ def resolve(dsn: str | None = None) -> Target:
     return Target(SecretStr(found.dsn), "embedded")
 
 
+def without_secrets(dsn: str, name: str) -> str:
+    """A connection string for a place that others read.
+
+    Raises
+    ------
+    CapacityError
+        When it holds a password, or cannot be read; `name` says whose it is.
+    """
+    read = _readable(dsn, name).get_secret_value()
+    if {"password", "sslpassword"} & conninfo.conninfo_to_dict(read).keys():
+        raise CapacityError(
+            f"The password in {name} would stand in the entry for all to read",
+            "Leave it to ~/.pgpass or a service file.",
+        )
+    return read
+
+
 def _readable(dsn: str, name: str) -> SecretStr:
     """Refuse a string whose parts libpq would take for something else, a password's rest for a host."""
     dsn = re.sub(r"^(postgres(?:ql)?)\+psycopg2?://", r"\1://", dsn.strip())

@@ -71,6 +71,20 @@ def test_run_due_is_called_by_its_whole_path_on_the_installed_database():
     assert "run-due --dsn service=mine >> " in other
 
 
+def test_the_database_that_is_named_is_the_one_of_every_entry(monkeypatch, capsys):
+    monkeypatch.setenv("CAPACITY_DSN", "postgresql://planner@db.example:5433/platform?sslmode=require")
+    assert cli.main(["schedule", "install", "--target", "cron", "--print"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    there = "'postgresql://planner@db.example:5433/platform?sslmode=require'"
+    assert f"psql -d {there} -c " in lines[2]
+    assert f"psql -d {there} -c " in lines[4]
+    assert f" run-due --dsn {there} " in lines[6]
+    assert (
+        cli.main(["schedule", "install", "--target", "cron", "--print", "--dsn", "host=other dbname=x"]) == 0
+    )
+    assert capsys.readouterr().out.count("'host=other dbname=x'") == 3
+
+
 def test_what_a_scheduler_would_expand_is_escaped():
     install = one("0 5 * * *", command=["echo", "50%", "$HOME", "a b"])
     assert r"0 5 * * * echo 50\% '$HOME' 'a b' >>" in made("cron", install=install)["crontab"]
@@ -158,9 +172,15 @@ def test_files_are_written_and_taken_out_again(target, tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_password_is_not_written_into_an_entry(capsys):
-    for dsn in ("host=h password=secret1", "postgresql://me:secret1@h/d"):
+def test_a_password_is_not_written_into_an_entry(capsys, monkeypatch):
+    for dsn in (
+        "host=h password=secret1",
+        "postgresql://me:secret1@h/d",
+        "postgresql://h/d?password=secret1",
+    ):
         assert cli.main(["schedule", "install", "--target", "cron", "--print", "--dsn", dsn]) == 1
+        monkeypatch.setenv("CAPACITY_DSN", dsn)
+        assert cli.main(["schedule", "install", "--target", "cron", "--print"]) == 1
     said = capsys.readouterr()
     assert "secret1" not in said.out + said.err
     assert (
