@@ -313,7 +313,7 @@ def verification(checklist: list[Item], fired: pd.DataFrame) -> Finding:
         return Finding("at risk", f"{first.item}: {first.found}.", kpis)
     if watch:
         first = next(item for item in checklist if item.verdict == "attention")
-        return Finding("ok", f"The deployment works. To do: {first.item.lower()} ({first.found}).", kpis)
+        return Finding("ok", f"The deployment works. Not yet: {first.item.lower()} ({first.found}).", kpis)
     return Finding("ok", "The deployment works, and nothing is left to do.", kpis)
 
 
