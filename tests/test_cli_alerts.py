@@ -73,12 +73,28 @@ def with_thresholds(pg):
     return pg
 
 
+@pytest.fixture(scope="module")
+def grown(server18, tmp_path_factory):
+    """A database to copy from: an archive that grew past both levels within ten days, evaluated every six hours."""
+    made = with_thresholds(server18.create("deployed"))
+    where = ("--dsn", made.dsn)
+    file = tmp_path_factory.mktemp("grown") / "usage.csv"
+    assert (
+        cli.main([str(word) for word in (*usage(file, [72 + 0.5 * n for n in range(41)]), *where)])
+        == errors.OK
+    )
+    assert cli.main(["evaluate", "--since", "10d", "--every", "6h", *where]) == errors.ATTENTION
+    yield made.name
+    made.drop()
+
+
 @pytest.fixture
-def alarmed(store, run, tmp_path):
-    """An archive that grew past both levels within ten days, evaluated every six hours."""
-    assert run(*usage(tmp_path / "usage.csv", [72 + 0.5 * n for n in range(41)]))[0] == errors.OK
-    assert run("evaluate", "--since", "10d", "--every", "6h")[0] == errors.ATTENTION
-    return store
+def alarmed(server18, grown, monkeypatch):
+    """A copy of it."""
+    database = server18.create(grown)
+    monkeypatch.setenv("CAPACITY_DSN", database.dsn)
+    yield database
+    database.drop()
 
 
 def listed(run, *arguments):
@@ -170,6 +186,8 @@ def test_evaluate_says_what_it_recorded(run, store, tmp_path):
         ("alerts", "mute", "3e9f", "--for", "8 hours"),
         ("alerts", "maintenance", "--from", "2026-11-28"),
         ("alerts", "calendar", "--days", "1,8"),
+        ("alerts", "calendar", "--days", "Fri-Mon"),
+        ("alerts", "calendar", "--days", "Mon-Wed-Fri"),
         ("alerts", "calendar", "--hours", "nine to five"),
         ("alerts", "requeue"),
         ("tune", "--apply", "--revert"),
@@ -294,7 +312,7 @@ def test_a_short_id_is_enough_and_one_that_is_too_short_is_told_apart(run, store
     assert f"Several alerts' ids begin with {shared}" in err
     offered = re.findall(r"([0-9a-f]{4,64}) \(SYSTEM STORAGE disk", err)
     assert len(offered) >= 2
-    for alert in (*offered, *(row["id"].upper() for row in found)):
+    for alert in (*offered, found[0]["id"].upper(), found[-1]["id"]):
         assert run("alerts", "show", alert)[0] == errors.OK
     code, out, _ = run("alerts", "show", found[0]["alert"], "--json")
     assert json.loads(out)["id"] == found[0]["id"]
@@ -490,10 +508,10 @@ def test_maintenance_is_declared_listed_and_taken_back(run, store):
 def test_a_calendar_is_set_and_filled_with_holidays(run, store):
     code, out, _ = run(
         "alerts", "calendar", "DE", "--subdivision", "BY", "--zone", "Europe/Berlin", "--hours", "08:00-18:00",
-        "--days", "1,2,3,4",
+        "--days", "Mon-Wed,4",
     )  # fmt: skip
     assert code == errors.OK
-    assert "everyone\tEurope/Berlin\t1,2,3,4\t08:00-18:00\t22:00-06:00" in out
+    assert "everyone\tEurope/Berlin\tMon-Thu\t08:00-18:00\t22:00-06:00" in out
     year = datetime.now(UTC).year
     assert store.value(
         "SELECT count(*) FROM capacity_alerting.holiday WHERE day = make_date(%s, 1, 6)", year + 1

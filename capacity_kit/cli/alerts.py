@@ -539,7 +539,8 @@ def calendar(
     tenant: Annotated[str, typer.Option(help="Whose calendar: ALL, or a tenant's key.")] = vault.ALL,
     zone: Annotated[str | None, typer.Option(help="Its time zone.", show_default=False)] = None,
     days: Annotated[
-        str | None, typer.Option(metavar="1,2,3,4,5", help="Working days; 1 is Monday.", show_default=False)
+        str | None,
+        typer.Option(metavar="Mon-Fri", help="Working days, such as Mon-Thu,Sat.", show_default=False),
     ] = None,
     hours: Annotated[
         str | None, typer.Option(metavar="09:00-17:00", help="Business hours.", show_default=False)
@@ -583,7 +584,7 @@ def calendar(
             (
                 row.tenant,
                 row.time_zone,
-                ",".join(map(str, row.working_days)),
+                _named(row.working_days),
                 f"{row.opens:%H:%M}-{row.closes:%H:%M}",
                 f"{row.night_from:%H:%M}-{row.night_to:%H:%M}",
                 row.holidays_ahead,
@@ -594,13 +595,38 @@ def calendar(
     )
 
 
+_WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
 def _days(text: str | None) -> list[int] | None:
+    """Working days as they are typed, 1,2,3 or Mon-Fri,Sun, by their ISO numbers."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part in "1234567" and len(part) == 1 for part in parts):
-        raise CapacityError(f"--days is such as 1,2,3,4,5, not {units.plain(text, 40)!r}", exit_code=USAGE)
-    return sorted({int(part) for part in parts})
+    known = {**{name: n for n, name in enumerate(_WEEK, 1)}, **{str(n): n for n in range(1, 8)}}
+    found: set[int] = set()
+    for part in text.split(","):
+        first, *rest = (known.get(end.strip().capitalize(), 0) for end in part.split("-"))
+        last = rest[0] if len(rest) == 1 else 0 if rest else first
+        if not 0 < first <= last:
+            raise CapacityError(
+                f"--days is such as Mon-Fri or 1,2,3,4,5, not {units.plain(text, 40)!r}", exit_code=USAGE
+            )
+        found.update(range(first, last + 1))
+    return sorted(found)
+
+
+def _named(days: list[int]) -> str:
+    """Working days as `_days` reads them: Mon-Fri, or Mon,Wed."""
+    runs: list[list[int]] = []
+    for day in sorted(days):
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ",".join(
+        f"{_WEEK[run[0] - 1]}-{_WEEK[run[-1] - 1]}" if len(run) > 2 else ",".join(_WEEK[n - 1] for n in run)
+        for run in runs
+    )
 
 
 def _hours(option: str, text: str | None) -> tuple[clock, clock] | None:
