@@ -230,8 +230,8 @@ COMMENT ON COLUMN capacity_alerting.episode_s.held_by IS
 COMMENT ON COLUMN capacity_alerting.episode_s.reached_at IS 'The first evaluation that saw next_level reached.';
 
 CREATE TABLE IF NOT EXISTS capacity_alerting.reach (
-    capacity_threshold_hk   bytea       NOT NULL REFERENCES capacity_planning.capacity_threshold_h,
-    resource_utilization_hk bytea       NOT NULL REFERENCES capacity_planning.resource_utilization_h,
+    capacity_threshold_hk   bytea       NOT NULL,
+    resource_utilization_hk bytea       NOT NULL,
     tenant_hk               bytea,
     level                   numeric     NOT NULL,
     reached_at              timestamptz NOT NULL,
@@ -240,7 +240,6 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.reach (
     PRIMARY KEY (capacity_threshold_hk, resource_utilization_hk, reached_at)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS reach_lasting ON capacity_alerting.reach (capacity_threshold_hk, resource_utilization_hk) WHERE left_at IS NULL;
-CREATE INDEX IF NOT EXISTS reach_time ON capacity_alerting.reach (reached_at);
 COMMENT ON TABLE capacity_alerting.reach IS
     'Each time that usage came to what a threshold warns of (episode_s.next_level), from when it was measured there until it was seen the recovery margin below: what true_positive_rate counts. An episode may hold several, and one may outlast episodes.';
 COMMENT ON COLUMN capacity_alerting.reach.is_start IS 'Nothing of the resource was measured before: it began there, and nobody could have announced it. Not counted.';
@@ -1201,7 +1200,7 @@ BEGIN
             LEFT JOIN LATERAL capacity_ops.levels(p.tenant_hk, CASE WHEN t.threshold_type = 'WARNING' THEN p.resource_type END) c ON true  -- NULL: looks nowhere
             -- a name with a | in it says where the threshold's key ends, or two pairs could have one key
             CROSS JOIN LATERAL (SELECT concat_ws('|', th.capacity_threshold_bk, rh.resource_utilization_bk, to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                CASE WHEN th.capacity_threshold_bk ~ '([|].*){4}' THEN length(th.capacity_threshold_bk) END) AS bk) k
+                CASE WHEN th.capacity_threshold_bk LIKE '%|%|%|%|%' THEN length(th.capacity_threshold_bk) END) AS bk) k
             WHERE p.exceeded
               AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
                               WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
