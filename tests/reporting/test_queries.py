@@ -277,6 +277,14 @@ def test_a_report_writes_nothing_whatever_it_asks(pg18, study):
     assert pg18.rows("SELECT count(*) FROM capacity_alerting.evaluation") == [(0,)]
 
 
+def test_a_study_knows_which_queries_it_asked(study):
+    before = {file.name for file in study.vault.asked}
+    study.read("report_coverage")
+    assert {file.name for file in study.vault.asked} - before == {"report_coverage.sql"}
+    assert "report_provenance.sql" in before
+    assert pd.Timestamp(study.measured_until) == study.read("report_provenance")["newest"].iloc[0]
+
+
 def test_levels_are_rehearsed_beside_thresholds_on_runway_and_absence(pg18, study):
     pg18.run("SELECT capacity_alerting.create_absence_threshold(sha256('a'), 'silence', 'STORAGE', 60)")
     pg18.run("SELECT capacity_alerting.create_runway_threshold(sha256('a'), 'soon', 'STORAGE', 21)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
 from capacity_kit import cli
@@ -92,3 +93,19 @@ def test_the_digests_are_of_the_sql_that_is_there():
     assert sorted(digests) == steps
     for name in steps:
         assert digests[name] == hashlib.sha256((ROOT / "sql" / name).read_bytes()).hexdigest()
+
+
+def test_what_is_published_in_a_notebook_is_read_back_with_the_digests_of_what_it_asked(monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        result, "display", lambda data, raw, metadata: shown.update(data=data, metadata=metadata)
+    )
+    digests = {"report_resources.sql": "a" * 64}
+    result.publish("ok", "Fine.", FOUND.kpis, FOUND.runway, sql=digests, measured_until=FOUND.measured_until)
+    assert digests["report_resources.sql"] not in str(shown["data"]), "two runs are compared without it"
+    cell = new_code_cell(outputs=[new_output("display_data", **shown)])
+    found = result.published_in(new_notebook(cells=[new_code_cell(), cell]))
+    assert found == Result(
+        "ok", "Fine.", FOUND.kpis, runway=FOUND.runway, sql=digests, measured_until=FOUND.measured_until
+    )
+    assert result.published_in(new_notebook(cells=[new_code_cell()])) is None
