@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 HOUR: Final = 3_600.0
 DAY: Final = 86_400.0
 WEEK: Final = 7
+MONTH: Final = 30
 
 FLUCTUATING: Final = frozenset({"CONNECTIONS", "CPU", "MEMORY", "TRANSACTIONS"})
 """Types of which a day is its mean: they come and go within it. Of what is stored it is the last value."""
@@ -83,8 +84,8 @@ def origins(resource: Resource, times: npt.ArrayLike) -> list[int]:
 
     The same as those of the database's own analysis (``origin`` in capacity_ops.growth), so that what judges the two
     methods against each other judges both of the same days: five to ten, evenly over what has 14 days before it and
-    30 after, or 7 after in a record too short for three of those. They are divisible by a power of two: those of a
-    longer record are among those of a shorter one, and all stay where they are from day to day.
+    30 after; none in a record too short for three. They are divisible by a power of two: those of a longer record are
+    among those of a shorter one, and all stay where they are from day to day.
 
     Parameters
     ----------
@@ -98,11 +99,12 @@ def origins(resource: Resource, times: npt.ArrayLike) -> list[int]:
     today = int(resource.origin.timestamp() // DAY)
     oldest = int((resource.origin.timestamp() - t.min()) / DAY + (0 if _is_often(t) else 0.5))
     first = oldest - (SHORTEST - 1)
-    last = 30 if first >= 32 else WEEK
+    if first < MONTH + 2:
+        return []
     apart = 1
-    while 10 * apart <= first - last:
+    while 10 * apart <= first - MONTH:
         apart *= 2
-    return [today - o for o in range(last + (today - last) % apart, first + 1, apart)]
+    return [today - o for o in range(MONTH + (today - MONTH) % apart, first + 1, apart)]
 
 
 def _is_often(times: Floats) -> bool:

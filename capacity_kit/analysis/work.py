@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ from capacity_kit.growth.regimes import Regime, dated
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Record = dict[str, Any]
+T = TypeVar("T")
 
 HORIZONS: Final = (7, 30, 90, 365)
 HORIZON: Final = 365  # days ahead
@@ -310,9 +311,9 @@ def _grouped(chunk: Chunk, known: Known, ago: Sequence[int] | None = None) -> li
 def _forecast(
     series: Sequence[Floats], groups: Sequence[_Group], keep_paths: bool = False, horizon: int = HORIZON
 ) -> Forecast:
-    """Forecast series of days, group by group."""
+    """Forecast series of days, group by group; the first steps are those of a whole year's forecast."""
     parts = [
-        growth.forecast([series[i] for i in g.rows], horizon, WEEK, g.priors, keep_paths, g.calendar)
+        growth.forecast([series[i] for i in g.rows], horizon, WEEK, g.priors, keep_paths, g.calendar, HORIZON)
         for g in groups
     ]
     return _joined(parts, [g.rows for g in groups], horizon)
@@ -335,7 +336,7 @@ def _joined(parts: Sequence[Forecast], rows: Sequence[Sequence[int]], horizon: i
     return replace(parts[0], models=models, **joined)
 
 
-def _slices(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+def _slices(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Rows, so many at a time that their sample paths are no burden."""
     return (rows[start : start + SLICE] for start in range(0, len(rows), SLICE))
 
@@ -487,75 +488,53 @@ def _tested(chunk: Chunk, known: Known, levels: Floats) -> _Tests:
     """
     measured = list(zip(chunk.resources, chunk.times, chunk.values, strict=True))
     full = [daily(*one) for one in measured]
-    dates = [origins(r, times) for r, times, _ in measured]
-    alone: list[int] = []
-    together: dict[tuple[str, str, bool], list[int]] = {}
+    dates = [origins(resource, times) for resource, times, _ in measured]
+    moved: dict[int, tuple[totals.Whole, bool]] = {}
     for i, resource in enumerate(chunk.resources):
         whole = known.wholes.get((resource.resource_type, resource.unit))
         if isinstance(whole, totals.Whole) and dates[i] and whole.tested.keys() >= set(dates[i]):
-            together.setdefault((resource.resource_type, resource.unit, resource.tenant is None), []).append(
-                i
-            )
-        else:
-            alone.append(i)
-    found = [_scored(chunk, known, full, dates, alone, levels)]
-    for (kind, unit, is_whole), rows in together.items():
-        whole = known.wholes[kind, unit]
-        assert isinstance(whole, totals.Whole)
-        found += [
-            _scored(chunk, known, full, dates, some, levels, (whole, is_whole)) for some in _slices(rows)
-        ]
+            moved[i] = whole, resource.tenant is None
+    alike: dict[tuple[bool, tuple[str, str, bool] | None], list[_Cut]] = {}
+    for cut in _cuts(chunk, full, dates):
+        resource = chunk.resources[cut.row]
+        sum_of = (resource.resource_type, resource.unit, resource.tenant is None)
+        key = is_fluctuating(resource), sum_of if cut.row in moved else None
+        alike.setdefault(key, []).append(cut)
+    cuts: list[_Cut] = []
+    found = [_backtest(chunk, known, full, [], levels)]
+    for (_, sum_of_these), own in alike.items():
+        # Those of one date together: many of them are equally long.
+        for some in [own] if sum_of_these is None else _slices(sorted(own, key=lambda cut: cut.date)):
+            to = None if sum_of_these is None else partial(_moved, some, *moved[some[0].row])
+            found.append(_backtest(chunk, known, full, some, levels, to))
+            cuts += some
     joined: dict[str, Any] = {
         f.name: np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Backtest)
     }
-    return _Tests(Backtest(**joined), full, {i for rows in together.values() for i in rows})
-
-
-def _scored(
-    chunk: Chunk,
-    known: Known,
-    full: Sequence[Floats],
-    dates: Sequence[Sequence[int]],
-    rows: Sequence[int],
-    levels: Floats,
-    whole: tuple[totals.Whole, bool] | None = None,
-) -> Backtest:
-    """Some of the chunk's resources, moved with the whole that they are parts of, or that they are."""
-    wanted = set(rows)
-    cuts = _cuts(chunk, full, [own if i in wanted else () for i, own in enumerate(dates)])
-    fluctuating = [c for c in cuts if is_fluctuating(chunk.resources[c.row])]
-    found = []
-    for own in (fluctuating, [c for c in cuts if not is_fluctuating(chunk.resources[c.row])]):
-        groups = _grouped_of(chunk, known, full, own)
-        one = _backtest(full, own, groups, levels, None if whole is None else partial(_moved, own, *whole))
-        able = [n for n, c in enumerate(own) if np.isfinite(levels[c.row])]
-        if own is fluctuating and able:
-            # Its maxima meet the level, so they are what announces it.
-            peaks = [
-                daily(r, t, v, "max")
-                for r, t, v in zip(chunk.resources, chunk.times, chunk.values, strict=True)
-            ]
-            some = [own[n] for n in able]
-            high = _backtest(peaks, some, _grouped_of(chunk, known, peaks, some), levels)
-            assert one.probability is not None
-            assert one.came is not None
-            one.probability[able], one.came[able] = high.probability, high.came
-        found.append(one)
-    joined: dict[str, Any] = {
-        f.name: np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Backtest)
-    }
-    return Backtest(**joined)
+    scores = Backtest(**joined)
+    # Of what fluctuates the maxima meet a level, so they are what announces it.
+    able = [
+        n for n, c in enumerate(cuts) if is_fluctuating(chunk.resources[c.row]) and np.isfinite(levels[c.row])
+    ]
+    if able:
+        highest = [daily(*one, "max") if is_fluctuating(one[0]) else one[1][:0] for one in measured]
+        high = _backtest(chunk, known, highest, [cuts[n] for n in able], levels)
+        assert scores.probability is not None
+        assert scores.came is not None
+        scores.probability[able], scores.came[able] = high.probability, high.came
+    return _Tests(scores, full, set(moved))
 
 
 def _backtest(
+    chunk: Chunk,
+    known: Known,
     full: Sequence[Floats],
     cuts: Sequence[_Cut],
-    groups: Sequence[_Group],
     levels: Floats,
     moved: Callable[[Forecast], Forecast] | None = None,
 ) -> Backtest:
     """Score cuts that share a calendar, each as a record of its own: it is as long as a forecast would have used it."""
-    (group,) = groups or [_Group([], [], None)]
+    (group,) = _grouped_of(chunk, known, full, cuts) or [_Group([], [], None)]
     scores = backtest(
         _slices_of(full, cuts, TESTED),
         TESTED,
@@ -565,6 +544,7 @@ def _backtest(
         levels[[c.row for c in cuts]],
         None if group.calendar is None else _until(group.calendar, full, cuts),
         moved,
+        HORIZON,
     )
     row, index = (np.array([getattr(c, name) for c in cuts], np.int64) for name in ("row", "index"))
     return replace(scores, series=row, origin=index)
