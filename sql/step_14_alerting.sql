@@ -492,7 +492,7 @@ CREATE OR REPLACE FUNCTION capacity_alerting.default_template(p_condition text) 
 BEGIN ATOMIC
     SELECT CASE p_condition
         WHEN 'RUNWAY' THEN '{alert_severity}: {resource_type} {resource_name} {runway}. It is at {current_usage}% now.'
-        WHEN 'ABSENCE' THEN '{alert_severity}: {resource_type} {resource_name} has not been measured for {minutes_since} minutes.'
+        WHEN 'ABSENCE' THEN '{alert_severity}: {resource_type} {resource_name} has not been measured for {absence}.'
         ELSE '{alert_severity}: {resource_type} {resource_name} is at {current_usage}% of its capacity, past the level of {threshold_percentage}%.' END;
 END;
 
@@ -549,7 +549,7 @@ COMMENT ON FUNCTION capacity_alerting.named(text[]) IS 'The channels or contacts
 CREATE OR REPLACE FUNCTION capacity_alerting.placeholders() RETURNS text[] LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT array_agg(a.attname::text ORDER BY a.attnum)
-           || '{resource_name,tenant_id,current_usage,current_value,capacity,measurement_timestamp,days_left,runway,minutes_since,runbook_url,report_url}'::text[]
+           || '{resource_name,tenant_id,current_usage,current_value,capacity,measurement_timestamp,days_left,runway,minutes_since,absence,runbook_url,report_url}'::text[]
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = 'capacity_planning.capacity_threshold_s'::regclass AND a.attnum > 0 AND NOT a.attisdropped;
 END;

@@ -921,6 +921,15 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION capacity_ops.one_line(text) IS 'A name that others gave, as a message may bear it: it ends no line and turns no text around.';
 
+CREATE OR REPLACE FUNCTION capacity_ops.span(p_minutes numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN round(p_minutes) = 1 THEN '1 minute'
+                WHEN round(p_minutes) <= 120 THEN round(p_minutes) || ' minutes'
+                WHEN p_minutes < 2880 THEN round(p_minutes / 60, 1) || ' hours'
+                ELSE round(p_minutes / 1440, 1) || ' days' END;
+END;
+COMMENT ON FUNCTION capacity_ops.span(numeric) IS 'So many minutes in words: minutes up to two hours, hours up to two days, then days.';
+
 CREATE OR REPLACE FUNCTION capacity_ops.message_values(
     p_condition text, p_resource_type text, p_resource_name text, p_tenant_hk bytea, p_level numeric, p_measure numeric, p_utilization numeric,
     p_current_value numeric, p_capacity numeric, p_unit text, p_measured_at timestamptz, p_probability numeric DEFAULT NULL) RETURNS jsonb
@@ -935,10 +944,11 @@ BEGIN ATOMIC
             WHEN p_utilization >= p_level THEN format('is past %s%% of its capacity already', trim_scale(p_level))
             ELSE format('will be at %s%% of its capacity %s, with a probability of %s%%', trim_scale(p_level),
                         CASE WHEN p_measure < 0.05 THEN 'any moment now' ELSE format('in %s days', round(p_measure, 1)) END, trim_scale(p_probability)) END END,
-        'minutes_since', CASE WHEN p_condition = 'ABSENCE' THEN round(p_measure) END);
+        'minutes_since', CASE WHEN p_condition = 'ABSENCE' THEN round(p_measure) END,
+        'absence', CASE WHEN p_condition = 'ABSENCE' THEN capacity_ops.span(p_measure) END);
 END;
 COMMENT ON FUNCTION capacity_ops.message_values(text, text, text, bytea, numeric, numeric, numeric, numeric, numeric, text, timestamptz, numeric) IS
-    'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity; runway says in words what days_left counts.';
+    'The placeholders of message templates that are no columns of capacity_threshold_s. current_usage is percent of capacity; runway and absence say in words what days_left and minutes_since count.';
 
 -- One row a threshold and resource that it covers. Everything is joined by hashes, also where the planner knows nothing yet of
 -- what was written a moment ago: with a hundred thousand thresholds a nested loop would be ruinous.
@@ -1057,8 +1067,8 @@ BEGIN ATOMIC
                                CASE WHEN j.measure < 0.05 THEN 'any moment now' ELSE format('in %s days', round(j.measure, 1)) END,
                                trim_scale(t.threshold_probability), CASE WHEN j.exceeded THEN ' Free or add capacity before then.' END) END
                WHEN j.condition = 'ABSENCE' THEN
-                   CASE WHEN j.exceeded THEN format('Not measured for %s minutes. Check the capture schedule.', round(j.measure))
-                        ELSE format('None: last measured %s minutes ago.', round(j.measure)) END
+                   CASE WHEN j.exceeded THEN format('Not measured for %s. Check the capture schedule.', capacity_ops.span(j.measure))
+                        ELSE format('None: last measured %s ago.', capacity_ops.span(j.measure)) END
                WHEN j.exceeded THEN
                    format('%s: free or add capacity.', CASE
                        WHEN j.utilization >= 100 THEN 'Capacity is exhausted'

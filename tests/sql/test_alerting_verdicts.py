@@ -307,6 +307,27 @@ def test_absence_is_a_breach_of_its_minutes_and_true_at_once(stage):
     assert stage.alerts()[0]["status"] == "RESOLVED"
 
 
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (1, "1 minute"),
+        (50.4, "50 minutes"),
+        (120, "120 minutes"),
+        (150, "2.5 hours"),
+        (2879, "48.0 hours"),
+        (2880, "2.0 days"),
+        (31532, "21.9 days"),
+    ],
+)
+def test_an_absence_is_said_in_hours_and_days_where_minutes_are_many(stage, minutes, words):
+    stage.run("SELECT capacity_alerting.create_absence_threshold(NULL, 'silent', 'STORAGE', 0.5)")
+    stage.measure(0, 50)
+    (row,) = stage.evaluate(minutes)
+    assert row["recommended_action"] == f"Not measured for {words}. Check the capture schedule."
+    assert stage.alerts()[0]["message"] == row["alert_message"]
+    assert row["alert_message"] == f"WARNING: STORAGE disk has not been measured for {words}."
+
+
 def test_absence_of_all_types_is_three_intervals_unless_told_otherwise(stage):
     hk = stage.value("SELECT capacity_alerting.create_absence_threshold(NULL, 'silent', 'ALL')")
     assert (
