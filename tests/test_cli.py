@@ -10,24 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 import capacity_kit
-from capacity_kit import cli, errors, units
+from capacity_kit import errors, units
 
 COMMANDS = [
     "up", "down", "deploy", "verify", "capture", "import", "import csv", "simulate", "analyze", "evaluate", "status",
     "report", "register",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line; gives its exit code, what it printed, and what it said on stderr."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

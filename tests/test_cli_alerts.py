@@ -26,18 +26,6 @@ RECORDS = (
 )
 
 
-@pytest.fixture
-def run(capsys):
-    """Run the command line; gives its exit code, what it printed, and what it said on stderr."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 def one_line(text):
     return text.count("\n") == 1 and text.startswith("capacity: ") and "Traceback" not in text
 
