@@ -495,7 +495,9 @@ def test_a_wrong_password_is_said_and_shown_nowhere(guarded, run, monkeypatch, t
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     said = [(done.returncode, done.stdout, done.stderr)]
-    said += [run(command, *arguments) for command in ("deploy", "report")]  # in this process, which is quicker
+    said += [
+        run(command, *arguments) for command in ("deploy", "report")
+    ]  # in this process, which is quicker
     for code, out, err in said:
         assert code == errors.ERROR
         assert "refused the password of clerk" in err
