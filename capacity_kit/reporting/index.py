@@ -30,7 +30,7 @@ NEWEST: Final = 12
 """Of the newest reports as many are on the front page; more are on the tenants' and the months' pages."""
 NAMED: Final = 40
 """Tenants that are named on the front page; of more there is a list apart."""
-LONG: Final = 200
+LONG: Final = 100
 """Rows of a page."""
 
 
@@ -143,15 +143,6 @@ def _in_order(name: str) -> str:
 def _point(entry: Entry) -> sparkline.Point:
     assert entry.lasts is not None
     return sparkline.Point(entry.as_of, *entry.lasts[1:])
-
-
-def entries(root: Path) -> list[Entry]:
-    """Every report below `root`, by notebook, tenant and time (newest first).
-
-    A folder whose ``result.json`` is missing or cannot be read is not a report, and is left out.
-    """
-    known, _ = catalogue.refreshed(root, {})
-    return [entry for pair in known.values() for entry in reversed(pair.reports.values())]
 
 
 def write(root: Path, site_url: str | None = None, *, afresh: bool = False) -> Path:

@@ -300,9 +300,9 @@ def test_what_the_search_looks_through_is_what_there_is(tmp_path):
                 data["tenants"][tenant][1],
                 data["states"][state],
             )
-    assert {
-        place: (e.title, e.label, e.verdict) for e in index.entries(tmp_path) for place in [e.place]
-    } == found
+    known, _ = catalogue.refreshed(tmp_path, {})
+    entries = [entry for pair in known.values() for entry in pair.reports.values()]
+    assert {e.place: (e.title, e.label, e.verdict) for e in entries} == found
 
 
 def writer(root: Path, tenant: str, said: Connection) -> None:

@@ -16,7 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from capacity_kit.errors import CapacityError
-from capacity_kit.reporting import due, feed, index, site
+from capacity_kit.reporting import catalogue, due, feed, index, site
 from capacity_kit.reporting.result import Kpi, Result
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -62,6 +62,12 @@ def publish(root: Path, result: Result, **more: str) -> Path:
         site.put(root, place, {"index.html": "<p>page</p>", "result.json": result.to_json(), **more})
         index.write(root)
     return root / place
+
+
+def listed(root: Path) -> list[str]:
+    """The reports that the site knows of, as places."""
+    known, _ = catalogue.refreshed(root, {})
+    return [place for pair in known.values() for place in pair.reports]
 
 
 def found(**changes: object) -> Result:
@@ -141,7 +147,7 @@ def test_what_is_no_report_is_left_out_of_the_index(tmp_path):
         place.mkdir()
         (place / "result.json").write_text(text)
         (place / "index.html").write_text("")
-    assert len(index.entries(tmp_path)) == 1
+    assert len(listed(tmp_path)) == 1
 
 
 def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
@@ -228,7 +234,7 @@ def test_what_is_no_result_disturbs_no_index(tmp_path):
     pipe = tmp_path / "n" / "e" / "t"
     pipe.mkdir(parents=True)
     os.mkfifo(pipe / "result.json")
-    assert index.entries(tmp_path) == []
+    assert catalogue.refreshed(tmp_path, {})[0] == {}
 
 
 def test_a_link_in_the_site_is_not_followed(tmp_path):
@@ -264,7 +270,7 @@ def test_latest_leads_to_the_newest_report_of_a_tenant(tmp_path):
     publish(tmp_path, found(tenant="lights"))
     assert leads_to(latest) == second / "index.html"
     assert leads_to(tmp_path / "growth_analysis/lights/latest/index.html").is_file()
-    assert len(index.entries(tmp_path)) == 4, "latest is an address, and no report"
+    assert len(listed(tmp_path)) == 4, "latest is an address, and no report"
 
 
 def test_latest_prefers_what_was_asked_without_other_parameters(tmp_path):

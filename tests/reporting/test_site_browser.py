@@ -130,9 +130,9 @@ def test_the_search_finds_by_words_and_filters_with_the_keyboard_alone(front, op
         page.get_by_label("Month").select_option("2026-10")
         assert said.inner_text() == "5 reports, the newest first."
         assert set(page.beyond) == {address, f"{base}search.js"}
+        assert page.said == []
         hits.first.locator("a").click()
         assert page.locator("h1").inner_text() == "A report"
-        assert page.said == []
 
 
 def test_without_scripts_the_search_is_not_there_and_all_else_is(crowded, open_page):
