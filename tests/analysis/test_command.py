@@ -2,11 +2,16 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from psycopg import conninfo
 from rich.console import Console
 
 from capacity_kit import cli, errors
@@ -84,6 +89,39 @@ def test_a_dry_run_of_the_databases_own_analysis_records_nothing(own, run):
     assert code == errors.OK
     assert len(json.loads(out)) == 40
     assert own.rows(COUNT, "SQL") == [(0,)]
+
+
+@pytest.fixture
+def standby(own15):
+    """A hot standby of the server of `own15`, which answers and takes nothing in; and the same database on it."""
+    primary = own15.server.cluster
+    with tempfile.TemporaryDirectory(prefix="capacity-test-", dir=primary.data.parents[1]) as directory:
+        home = Path(directory)
+        if primary.account:
+            shutil.chown(home, primary.account)
+        cluster = replace(primary, data=home / "standby", port=primary.port + 1)
+        socket = conninfo.conninfo_to_dict(own15.dsn)["host"]
+        try:
+            primary._run(
+                "pg_basebackup", "-D", cluster.data, "-h", socket, "-p", primary.port, "-U", "postgres",
+                "-R", "-c", "fast",
+            )  # fmt: skip
+            cluster.start({"fsync": "off"})
+            yield replace(own15, server=replace(own15.server, cluster=cluster))
+        finally:
+            cluster.stop()
+
+
+@pytest.mark.pg15
+@pytest.mark.parametrize("engine", ["sql", "local"])
+def test_a_replica_is_enough_for_a_dry_run(standby, run, engine):
+    assert standby.value("SELECT pg_is_in_recovery()")
+    code, out, err = run(standby, "--engine", engine, "--dry-run", "--json")
+    assert code == errors.OK, err
+    assert len(json.loads(out)) == 40
+    code, _, err = run(standby, "--engine", "local")
+    assert code == errors.ERROR
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
