@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.execute import execute_notebook
@@ -171,27 +173,34 @@ def test_no_address_or_token_reaches_the_cells():
     assert "hush" not in repr(job)
 
 
-def test_a_worker_dies_with_the_process_that_started_it(tmp_path):
-    file = tmp_path / "pid"
+def test_a_worker_dies_with_the_process_that_started_it():
+    mark = f"6{os.getpid()}"
+    source = f"import subprocess; subprocess.run(['sleep', '{mark}'])"
     program = (
-        "import os, sys\n"
+        "import os\n"
         "from capacity_kit.reporting import fanout\n"
         "import nbformat.v4 as v4\n"
-        f"source = \"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)\"\n"
-        "cells = [v4.new_code_cell('a: int = 1  # a', metadata={'tags': ['parameters']}), v4.new_code_cell(source)]\n"
+        "cells = [v4.new_code_cell('a: int = 1  # a', metadata={'tags': ['parameters']}), "
+        f"v4.new_code_cell({source!r})]\n"
         "fanout.forked(v4.new_notebook(cells=cells), 't', {'a': 1}, dict(os.environ), 60, None)\n"
     )
-    running = subprocess.Popen([sys.executable, "-c", program])
+    running = psutil.Popen([sys.executable, "-c", program])
     end = time.monotonic() + 60
-    while time.monotonic() < end and not (file.exists() and file.read_text()):
+    while time.monotonic() < end:  # the cell is at it as soon as its own child is there
+        below = running.children(recursive=True)
+        if any(mark in " ".join(process.cmdline()) for process in below):
+            break
         time.sleep(0.05)
-    pid = int(file.read_text())
+    (cells,) = running.children()
     running.kill()
     running.wait()
     end = time.monotonic() + 5
-    while time.monotonic() < end and alive(pid):
+    while time.monotonic() < end and alive(cells.pid):
         time.sleep(0.05)
-    assert not alive(pid)
+    assert not alive(cells.pid)
+    for process in below:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def alive(pid):
