@@ -514,7 +514,7 @@ def test_memory_does_not_grow_with_the_number_of_series(server18, fill, tmp_path
         "print(done[-1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
     peak = {}
-    for count in (200, 2000):
+    for count in (200, 1200):
         database = server18.create("deployed")
         fill(database, count, 60)
         done = subprocess.run(
@@ -524,4 +524,4 @@ def test_memory_does_not_grow_with_the_number_of_series(server18, fill, tmp_path
         series, megabytes = done.stdout.split()
         assert int(series) == count
         peak[count] = float(megabytes)
-    assert peak[2000] - peak[200] < 15, peak
+    assert peak[1200] - peak[200] < 8, peak
