@@ -1626,6 +1626,12 @@ SELECT f.capacity_threshold_hk, t.tenant_hk, capacity_ops.tenant_key(t.tenant_hk
 FROM found f JOIN threshold t ON t.capacity_threshold_hk = f.capacity_threshold_hk;
 COMMENT ON VIEW capacity_alerting.threshold_problem IS 'What keeps active thresholds from doing what they are for, now: none, one or several rows a threshold.';
 
+CREATE OR REPLACE FUNCTION capacity_alerting.rehearsal_round(p_threshold_type text, p_operator text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN p_threshold_type = 'ABSENCE' THEN 'ABSENCE' WHEN p_threshold_type <> 'RUNWAY' AND p_operator IN ('<=', '<') THEN 'BELOW' ELSE 'ABOVE' END;
+END;
+COMMENT ON FUNCTION capacity_alerting.rehearsal_round(text, text) IS 'Which synthetic measurement breaches a threshold: one above its level, one below it, or none.';
+
 -- A breach is made, goes its whole way, and is undone by an exception of its own; what was found has left before. It holds no lock
 -- that an evaluation waits for: one that comes meanwhile records, and sees nothing of it.
 CREATE OR REPLACE FUNCTION capacity_alerting.rehearse(p_tenant_hk bytea DEFAULT NULL)
@@ -1647,14 +1653,16 @@ BEGIN
     FROM (SELECT j.capacity_threshold_hk AS hk, max(j.obstacle) AS obstacle FROM capacity_ops.judged(p_tenant_hk, v_at) j
           GROUP BY j.capacity_threshold_hk HAVING bool_and(j.obstacle IS NOT NULL)) o;
     FOREACH v_round IN ARRAY '{ABOVE,BELOW,ABSENCE}'::text[] LOOP
+        CONTINUE WHEN NOT EXISTS (
+            SELECT FROM capacity_planning.capacity_threshold_s t
+            WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
+              AND capacity_alerting.rehearsal_round(t.threshold_type, t.threshold_operator) = v_round);
         BEGIN
             WITH looked_at AS MATERIALIZED (
-                SELECT j.*, t.threshold_value, t.threshold_operator, c.round
+                SELECT j.*, t.threshold_value
                 FROM capacity_ops.judged(p_tenant_hk, v_at) j
                 JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = j.capacity_threshold_hk AND t.load_end_date IS NULL
-                CROSS JOIN LATERAL (SELECT CASE WHEN j.condition = 'ABSENCE' THEN 'ABSENCE'
-                                                WHEN j.condition = 'LEVEL' AND t.threshold_operator IN ('<=', '<') THEN 'BELOW' ELSE 'ABOVE' END AS round) c
-                WHERE j.resource_utilization_hk IS NOT NULL AND c.round = v_round),
+                WHERE j.resource_utilization_hk IS NOT NULL AND capacity_alerting.rehearsal_round(t.threshold_type, t.threshold_operator) = v_round),
             made AS MATERIALIZED (
                 SELECT l.resource_utilization_hk, l.tenant_hk, l.resource_type, l.resource_name, l.unit, min(l.capacity) AS capacity,
                        CASE v_round WHEN 'ABOVE' THEN min(l.capacity) * (max(l.level) + 1) / 100 WHEN 'BELOW' THEN min(l.capacity) * min(l.level) / 200
@@ -1689,7 +1697,7 @@ BEGIN
             CROSS JOIN LATERAL (SELECT coalesce(v_obstacles ->> encode(t.capacity_threshold_hk, 'hex'), CASE WHEN a.alert_hk IS NULL THEN 'the breach raised no alert' END,
                                                 e.held_by, CASE WHEN n.channels IS NULL THEN 'no channel' END) AS why) r
             WHERE t.load_end_date IS NULL AND t.is_active IS NOT FALSE AND (p_tenant_hk IS NULL OR t.tenant_hk = p_tenant_hk)
-              AND v_round = CASE WHEN c.condition = 'ABSENCE' THEN 'ABSENCE' WHEN c.condition = 'LEVEL' AND t.threshold_operator IN ('<=', '<') THEN 'BELOW' ELSE 'ABOVE' END
+              AND v_round = capacity_alerting.rehearsal_round(t.threshold_type, t.threshold_operator)
               AND (t.tenant_hk IS NULL OR t.tenant_hk IN (SELECT w.tenant_hk FROM capacity_ops.tenant w WHERE w.is_active))
             ORDER BY t.capacity_threshold_hk, r.why IS NOT NULL, a.message IS NULL, e.resource_name;
             RAISE EXCEPTION USING ERRCODE = 'CAP00', MESSAGE = 'rehearsed';
