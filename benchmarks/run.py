@@ -56,6 +56,10 @@ BENCHMARKS = {
         ),
         is_markdown=False,
     ),
+    "bands": Benchmark(
+        "What the engine's bands hold, beyond the record and on simulated tenants",
+        ("benchmarks/band_cover.py", "--data", str(DATA)),
+    ),
     "side_by_side": Benchmark(
         "The engine and others in one go: speed, and how good", ("benchmarks/side_by_side.py",)
     ),
