@@ -95,6 +95,8 @@ class Whole:
     tested : mapping of int to Whole or None
         How far they would have had to move at the origins of the whole's backtest, by their dates (days since
         1970-01-01); None where they would have been left as they were.
+    rest_quantiles : ndarray, shape (horizon, 7), or None
+        At the levels of ``models.LEVELS``, of what is nobody's.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Whole:
     total: Floats
     by_size: npt.NDArray[np.bool_]
     tested: Mapping[int, Whole | None] = field(default_factory=dict)
+    rest_quantiles: Floats | None = None
 
     def moved(self, said: Forecast, is_whole: bool = False) -> Forecast:
         """Forecasts of parts, or that of the whole, moved to where they add up.
@@ -212,8 +215,9 @@ def agree(name: str, parts: Sums, both: Forecast) -> Whole:
         np.where(by_size, medians, variances),
         by_size,
     )
-    agreed = found.moved(both.of([1])).quantiles[0, :, MEDIAN]
-    return replace(found, rest={day + 1: float(value) for day, value in enumerate(agreed)})
+    agreed = found.moved(both.of([1])).quantiles[0]
+    medians_agreed = {day + 1: float(value) for day, value in enumerate(agreed[:, MEDIAN])}
+    return replace(found, rest=medians_agreed, rest_quantiles=agreed)
 
 
 def told(whole: Whole | str, is_whole: bool, horizons: Sequence[int], is_tested: bool) -> dict[str, Any]:
@@ -234,7 +238,12 @@ def told(whole: Whole | str, is_whole: bool, horizons: Sequence[int], is_tested:
     said: dict[str, Any] = {"backtested": is_tested}
     if not is_whole:
         return {"with": whole.name} | said
-    return {"parts": whole.parts, "unattributed": {str(days): whole.rest[days] for days in horizons}} | said
+    assert whole.rest_quantiles is not None
+    return {
+        "parts": whole.parts,
+        "unattributed": {str(days): whole.rest[days] for days in horizons},
+        "unattributed_quantiles": {str(days): whole.rest_quantiles[days - 1].tolist() for days in horizons},
+    } | said
 
 
 def _weight(median: Floats, paths: Floats) -> Floats:

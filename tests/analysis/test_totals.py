@@ -71,6 +71,9 @@ def test_medians_add_up(platform):
         together = sum(r[column] for r in parts) + said["unattributed"][days]
         assert together == pytest.approx(whole[column], rel=1e-11)
         assert said["unattributed"][days] > 200e9
+        band = said["unattributed_quantiles"][days]
+        assert band == sorted(band)
+        assert band[0] < band[MEDIAN] == said["unattributed"][days] < band[-1]
     for record in (whole, *parts):
         for days in HORIZONS:
             quantiles = record["model_parameters"]["quantiles"][days]
