@@ -210,6 +210,7 @@ def _made_by() -> str:
         folder / "style.css",
         *sorted((folder / "site").iterdir()),
         Path(__file__),
+        Path(catalogue.__file__),
         Path(sparkline.__file__),
     ]
     digest = hashlib.sha256()
