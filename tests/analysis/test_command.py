@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,7 @@ def test_an_interrupted_run_says_how_to_go_on(fill, server18, workers):
         with subprocess.Popen([*command, "--dsn", database.dsn], **pipes, start_new_session=True) as running:
             while database.rows(COUNT, "ENGINE")[0][0] < 1024:
                 assert running.poll() is None
+                time.sleep(0.02)  # the processor is theirs
             os.killpg(running.pid, signal.SIGINT)
             _, err = running.communicate(timeout=60)
         assert "of 1,600 resources are done; the same command with --as-of 20" in err

@@ -161,14 +161,14 @@ def test_the_command_says_where_it_is_and_ends_when_told_to(root):
         try:
             said = running.stdout.readline()
             port = int(re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\n", said)[1])
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"front"
             listening = socket.socket()
             with listening, pytest.raises(OSError):
                 listening.bind(("127.0.0.1", port))
             running.send_signal(signal.SIGINT)
-            assert running.wait(10) == 0
+            assert running.wait(60) == 0
         finally:
             running.kill()
 
