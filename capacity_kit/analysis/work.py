@@ -413,13 +413,12 @@ def _highs(chunk: Chunk, known: Known) -> _Highs:
     able = [i for i, r in enumerate(chunk.resources) if is_fluctuating(r)]
     own = chunk.of(able)
     by_day = _forecast(histories(own, "max"), _grouped(own, known))
-    rows = {i: row for row, i in enumerate(able) if np.isfinite(by_day.quantiles[row, 0, MEDIAN])}
-    hours = {
-        i: hourly(own.resources[n], own.times[n], own.values[n]) for n, i in enumerate(able) if i in rows
-    }
+    has_one = np.flatnonzero(np.isfinite(by_day.quantiles[:, 0, MEDIAN])).tolist()
+    hours = {able[n]: hourly(own.resources[n], own.times[n], own.values[n]) for n in has_one}
     hours = {i: found for i, found in hours.items() if found.size}
     by_hour = growth.forecast([*hours.values()], HOURS_AHEAD, CYCLES_OF_HOURS)
-    return _Highs(rows, by_day.of([*rows.values()]), {i: row for row, i in enumerate(hours)}, by_hour)
+    rows = {able[n]: row for row, n in enumerate(has_one)}
+    return _Highs(rows, by_day.of(has_one), {i: row for row, i in enumerate(hours)}, by_hour)
 
 
 @dataclass(frozen=True)

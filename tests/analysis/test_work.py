@@ -188,6 +188,15 @@ def test_what_fluctuates_reaches_a_limit_by_its_maximum(chunk):
     assert "maximum" not in stored["model_parameters"]
 
 
+def test_what_fluctuates_beside_one_too_young_for_a_forecast_keeps_its_own_maximum(chunk):
+    hours = np.arange(30 * 24)[::-1] / 24
+    old = [(hours, 20 + 5 * np.sin(hours * 2 * np.pi) + level) for level in (0, 30)]
+    beside = chunk(([0.04, 0], [1, 1]), *old, capacity=100, kind="CPU", unit="cores")
+    _, *found = analyse(beside)
+    assert found == [analyse(beside.of([place]))[0] for place in (1, 2)]
+    assert [record["model_parameters"]["maximum"]["now"] for record in found] == [25, 55]
+
+
 def test_an_hour_of_the_coming_week_that_is_known_for_its_peaks_is_said_in_time(chunk):
     """One hour of the week stands out."""
     hours = np.arange(56 * 24)
