@@ -460,10 +460,17 @@ class _Tuner:
             if not score.alerts and not score.reached:
                 return "Keep: it raised no alert, and what it warns of was never reached."
             return "Keep: no candidate would have cost less."
+        if not judged.events:
+            return "Keep: what the past would have proposed would have changed nothing in the time that followed."
         if judged.events < self.how.minimum:
             return (
                 f"Keep: {units.count(judged.events, 'event')} would have differed, and {self.how.minimum} are needed"
                 " to decide anything."
+            )
+        if judged.saved < 0:
+            return (
+                f"Keep: what the past would have proposed would have cost {units.number(-judged.saved)} hours of work"
+                " more in the time that followed."
             )
         if judged.low <= 0:
             return (

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from capacity_kit import units
 from capacity_kit.alerting.policy import Policy
 from capacity_kit.alerting.replay import Fleet, Runway
 from capacity_kit.alerting.tuning import Costs, Threshold, _drawn, candidates_of, changes, propose
@@ -109,6 +110,8 @@ def test_what_only_the_past_says_is_not_proposed():
     by_hindsight = found.candidates["cost"].tolist()
     assert found.proposed is None
     assert found.saved < 0, "chosen on the past, the higher level misses what came"
+    [cheaper] = propose(fleet, [Threshold("t", PRESENT, (0, 1, 2), raised)], Costs(missed=20, night=0))
+    assert f"would have cost {units.number(-cheaper.saved)} hours of work more" in cheaper.reason
     assert by_hindsight[1] > by_hindsight[0]
 
 
