@@ -2,6 +2,9 @@
 
 Not only modules. The first figure loads fonts, the first page compiles templates, the first shell builds its tables;
 here each is made once and thrown away.
+
+And the process is made deaf to all but the one that started it. A notebook may find the socket that it listens on,
+and whoever is heard there is given a process without walls.
 """
 
 from __future__ import annotations
@@ -10,7 +13,29 @@ import os
 
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
+import errno
 import io
+import socket
+import struct
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+if sys.platform == "linux":
+    from multiprocessing import forkserver
+
+    class _OfItsParent(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            heard, address = super().accept()
+            pid, _, _ = struct.unpack("3i", heard.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if pid == os.getppid():
+                return heard, address
+            heard.close()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "not the process that started this one")
+
+    # Where its main() finds it, which passes over a connection that is aborted; first of all, for an import below
+    # that fails is passed over too.
+    forkserver.socket = SimpleNamespace(**{**vars(socket), "socket": _OfItsParent})  # type: ignore[attr-defined]
 
 import matplotlib.pyplot  # noqa: F401 -- for notebooks that use it
 import nbformat.v4

@@ -203,6 +203,41 @@ def test_a_worker_dies_with_the_process_that_started_it():
             process.kill()
 
 
+ASKED = """
+import os, pickle, socket, sys
+from multiprocessing import reduction
+class Run:
+    def __reduce__(self):
+        return exec, (f"open({sys.argv[2]!r}, 'w').close()",)
+asking = socket.socket(socket.AF_UNIX)
+asking.connect(sys.argv[1])
+if sys.argv[2]:
+    (answers, telling), (reading, writing), nothing = os.pipe(), os.pipe(), os.open(os.devnull, os.O_RDWR)
+    reduction.sendfds(asking, [reading, telling, nothing, nothing])
+    os.write(writing, pickle.dumps({}) + pickle.dumps(Run()))
+    os.close(telling)
+    os.read(answers, 8), os.read(answers, 8)  # begun, ended
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it asks the kernel who is there")
+def test_the_process_that_forks_workers_hears_its_parent_only(tmp_path):
+    from multiprocessing import forkserver
+
+    workers = fanout.Workers()
+    workers.start(fanout.Job("none", {}, load(), None)).result()
+    server = forkserver._forkserver
+    before, written = server._forkserver_pid, tmp_path / "written"
+    for wanted in ("", str(written)):  # one that hangs up, and one that wants a process without walls
+        subprocess.run(
+            [sys.executable, "-c", ASKED, server._forkserver_address, wanted],
+            check=False, capture_output=True, timeout=20,
+        )  # fmt: skip
+    assert not written.exists()
+    assert "no notebook" in workers.start(fanout.Job("none", {}, load(), None)).result()["error"].lower()
+    assert server._forkserver_pid == before
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
