@@ -373,10 +373,13 @@ BEGIN
             level numeric, measure numeric, utilization numeric, current_value numeric, capacity numeric, unit text, measured_at timestamptz,
             exceeded boolean, is_cleared boolean, is_upward boolean);
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = 'capacity_alerting.pair'::regclass AND a.attname = 'is_due') THEN
+        ALTER TYPE capacity_alerting.pair ADD ATTRIBUTE is_due boolean;
+    END IF;
 END
 $versions$;
 COMMENT ON TYPE capacity_alerting.pair IS
-    'A threshold and a resource as one evaluation found them (see capacity_ops.judged). is_cleared: back beyond the recovery margin. is_upward: more is worse.';
+    'A threshold and a resource as one evaluation found them (see capacity_ops.judged). is_cleared: back beyond the recovery margin. is_upward: more is worse. is_due: it is the threshold''s turn (evaluation_frequency_minutes).';
 
 ---------------------------------------------------------------------------------------------------------------------
 -- What operators call: mutes, maintenance, hours
@@ -704,7 +707,9 @@ COMMENT ON VIEW capacity_alerting.threshold_record IS
     'One row a threshold: the counts of the last 365 days behind its rates. A rate is NULL while its denominator is under minimum.';
 
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.escalation_delay_minutes IS
-    'An alert that nobody acknowledged is escalated after so long, and after as long again: by the first evaluation then that it is this threshold''s turn in (evaluation_frequency_minutes).';
+    'An alert that nobody acknowledged is escalated after so long, and after as long again: by the first evaluation then, whether it is this threshold''s turn or not.';
+COMMENT ON COLUMN capacity_planning.capacity_threshold_s.evaluation_frequency_minutes IS
+    'How often it is judged: episodes begin, go on and end in the first evaluation of each such slot of the clock. Gates, escalation and what is still to be told are looked at in every one. NULL or 0: every evaluation judges.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.trigger_count_24h IS
     'trigger_count_24h, _7d, _30d: alerts raised in so long before the newest evaluation that considered the threshold; last_triggered_date: the newest of them. NULL: never evaluated.';
 COMMENT ON COLUMN capacity_planning.capacity_threshold_s.average_resolution_time_minutes IS
@@ -1093,24 +1098,28 @@ DECLARE
     v_sent integer := 0;
 BEGIN
     -- Whose turn it is, what they say, and of those the ones that anything follows from. Turns are slots of the clock: cron's
-    -- jitter skips none. A clock that was set back makes it everybody's turn.
+    -- jitter skips none. A clock that was set back makes it everybody's turn. Episodes begin, go on and end when it is their
+    -- threshold's turn; what waits for a gate, for an acknowledgement or to be told is looked at in every evaluation.
     SELECT * INTO v_full FROM capacity_alerting.evaluation e WHERE e.tenant_hk IS NULL ORDER BY e.evaluation_id DESC LIMIT 1;
     WITH own AS MATERIALIZED (
         SELECT DISTINCT ON (e.tenant_hk) e.tenant_hk, e.evaluated_at FROM capacity_alerting.evaluation e
         WHERE e.tenant_hk IS NOT NULL AND e.evaluation_id > coalesce(v_full.evaluation_id, 0)
         ORDER BY e.tenant_hk, e.evaluation_id DESC),
     standing AS MATERIALIZED (
-        SELECT l.capacity_threshold_hk, l.resource_utilization_hk
-        FROM capacity_alerting.episode_s e JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
-        WHERE e.load_end_date IS NULL AND e.ended_at IS NULL
-        UNION
-        SELECT l.capacity_threshold_hk, l.resource_utilization_hk
-        FROM capacity_alerting.alert_s a JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
-        WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL
-        UNION
-        SELECT o.capacity_threshold_hk, o.resource_utilization_hk FROM capacity_alerting.reach o WHERE o.left_at IS NULL),
+        SELECT x.capacity_threshold_hk, x.resource_utilization_hk, bool_or(x.is_waiting) AS is_waiting
+        FROM (SELECT l.capacity_threshold_hk, l.resource_utilization_hk,
+                     NOT EXISTS (SELECT FROM capacity_alerting.alert_h h WHERE h.alert_hk = e.episode_hk) AS is_waiting
+              FROM capacity_alerting.episode_s e JOIN capacity_alerting.episode_l l ON l.episode_hk = e.episode_hk
+              WHERE e.load_end_date IS NULL AND e.ended_at IS NULL
+              UNION ALL
+              SELECT l.capacity_threshold_hk, l.resource_utilization_hk, a.acknowledged_at IS NULL
+              FROM capacity_alerting.alert_s a JOIN capacity_alerting.alert_l l ON l.alert_hk = a.alert_hk
+              WHERE a.load_end_date IS NULL AND a.resolved_at IS NULL
+              UNION ALL
+              SELECT o.capacity_threshold_hk, o.resource_utilization_hk, false FROM capacity_alerting.reach o WHERE o.left_at IS NULL) x
+        GROUP BY x.capacity_threshold_hk, x.resource_utilization_hk),
     verdict AS (
-        SELECT j.*, t.threshold_operator, t.threshold_value, coalesce(t.recovery_margin, v_margin) AS margin, s.capacity_threshold_hk IS NOT NULL AS is_standing,
+        SELECT j.*, t.threshold_operator, t.threshold_value, coalesce(t.recovery_margin, v_margin) AS margin, s.capacity_threshold_hk IS NOT NULL AS is_standing, s.is_waiting,
                p_is_rehearsal OR coalesce(t.evaluation_frequency_minutes, 0) <= 0 OR previous.at IS NULL OR p_at < previous.at
                OR previous.at < made.at  -- it was not there then
                OR floor(extract(epoch FROM p_at) / (60.0 * t.evaluation_frequency_minutes)) > floor(extract(epoch FROM previous.at) / (60.0 * t.evaluation_frequency_minutes)) AS is_due
@@ -1128,8 +1137,8 @@ BEGIN
                              WHEN 'LEVEL' THEN CASE WHEN v.threshold_operator IN ('>=', '>') THEN v.measure <= greatest(v.level - v.margin, 0) ELSE v.measure >= least(v.level + v.margin, 100) END
                              WHEN 'RUNWAY' THEN v.measure IS NULL OR v.measure >= v.threshold_value + v.margin
                              ELSE true END,
-                         v.condition = 'ABSENCE' OR (v.condition = 'LEVEL' AND v.threshold_operator IN ('>=', '>')))::capacity_alerting.pair)
-               FILTER (WHERE v.is_due AND (v.exceeded OR v.is_standing) AND v.resource_utilization_hk IS NOT NULL)
+                         v.condition = 'ABSENCE' OR (v.condition = 'LEVEL' AND v.threshold_operator IN ('>=', '>')), v.is_due)::capacity_alerting.pair)
+               FILTER (WHERE CASE WHEN v.is_due THEN v.exceeded OR v.is_standing ELSE v.is_waiting END AND v.resource_utilization_hk IS NOT NULL)
     INTO v_thresholds, v_exceeded, v_unknown, v_pairs
     FROM verdict v;
 
@@ -1156,7 +1165,7 @@ BEGIN
               FROM unnest(v_pairs) p
               JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
               JOIN capacity_alerting.episode_s c ON c.episode_hk = l.episode_hk AND c.load_end_date IS NULL AND c.ended_at IS NULL
-              WHERE p.is_cleared
+              WHERE p.is_due AND p.is_cleared
               FOR NO KEY UPDATE OF c SKIP LOCKED) free
         WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
         GET DIAGNOSTICS v_ended = ROW_COUNT;
@@ -1181,7 +1190,7 @@ BEGIN
               FROM unnest(v_pairs) p
               JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
               JOIN capacity_alerting.episode_s c ON c.episode_hk = l.episode_hk AND c.load_end_date IS NULL AND c.ended_at IS NULL
-              WHERE p.exceeded IS NOT NULL
+              WHERE p.is_due AND p.exceeded IS NOT NULL
                 AND (CASE WHEN p.is_upward THEN p.measure > c.peak ELSE p.measure < c.peak END OR (c.reached_at IS NULL AND p.utilization >= c.next_level))
               FOR NO KEY UPDATE OF c SKIP LOCKED) free
         WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
@@ -1201,7 +1210,7 @@ BEGIN
             -- a name with a | in it says where the threshold's key ends, or two pairs could have one key
             CROSS JOIN LATERAL (SELECT concat_ws('|', th.capacity_threshold_bk, rh.resource_utilization_bk, to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 CASE WHEN th.capacity_threshold_bk LIKE '%|%|%|%|%' THEN length(th.capacity_threshold_bk) END) AS bk) k
-            WHERE p.exceeded
+            WHERE p.is_due AND p.exceeded
               AND NOT EXISTS (SELECT FROM capacity_alerting.episode_l l JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk
                               WHERE l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
                                 AND e.load_end_date IS NULL AND e.ended_at IS NULL AND NOT p_is_rehearsal)),
@@ -1225,7 +1234,7 @@ BEGIN
         IF NOT p_is_rehearsal THEN
             UPDATE capacity_alerting.reach o SET left_at = p.measured_at
             FROM unnest(v_pairs) p
-            WHERE o.capacity_threshold_hk = p.capacity_threshold_hk AND o.resource_utilization_hk = p.resource_utilization_hk
+            WHERE p.is_due AND o.capacity_threshold_hk = p.capacity_threshold_hk AND o.resource_utilization_hk = p.resource_utilization_hk
               AND o.left_at IS NULL AND p.utilization <= o.level - v_margin;
             INSERT INTO capacity_alerting.reach (capacity_threshold_hk, resource_utilization_hk, tenant_hk, level, reached_at, is_start)
             SELECT p.capacity_threshold_hk, p.resource_utilization_hk, p.tenant_hk, e.next_level, p.measured_at,
@@ -1234,13 +1243,13 @@ BEGIN
             FROM unnest(v_pairs) p
             JOIN capacity_alerting.episode_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
             JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL AND e.ended_at IS NULL
-            WHERE p.utilization >= e.next_level
+            WHERE p.is_due AND p.utilization >= e.next_level
               AND NOT EXISTS (SELECT FROM capacity_alerting.reach o WHERE o.capacity_threshold_hk = p.capacity_threshold_hk
                                 AND o.resource_utilization_hk = p.resource_utilization_hk AND o.left_at IS NULL)
             ON CONFLICT DO NOTHING;
         END IF;
 
-        -- Alerts are raised, or held by the first gate that is shut
+        -- Alerts are raised, or held by the first gate that is shut. What is over, and only waits for its threshold's turn to end, is no alert.
         WITH last AS MATERIALIZED (
             SELECT l.capacity_threshold_hk, l.resource_utilization_hk, max(a.raised_at) AS raised_at, bool_or(a.resolved_at IS NULL) AS is_unresolved
             FROM unnest(v_pairs) p
@@ -1275,7 +1284,7 @@ BEGIN
             JOIN capacity_alerting.episode_h h ON h.episode_hk = c.episode_hk
             CROSS JOIN LATERAL (SELECT to_jsonb(c.threshold) || capacity_ops.message_values(c.condition, c.resource_type, c.resource_name, c.tenant_hk, c.level, c.measure,
                 c.utilization, c.current_value, c.capacity, c.unit, c.measured_at, (c.threshold).threshold_probability) AS facts) v
-            WHERE c.gate IS NULL OR p_is_rehearsal),
+            WHERE (c.gate IS NULL AND (c.is_due OR c.is_cleared IS NOT TRUE)) OR p_is_rehearsal),
         hub AS (
             INSERT INTO capacity_alerting.alert_h (alert_hk, alert_bk, load_date, record_source)
             SELECT d.episode_hk, d.episode_bk, v_started, 'capacity_alerting' FROM due d),

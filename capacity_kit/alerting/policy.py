@@ -80,7 +80,9 @@ class Policy:
     probability : int
         Of a RUNWAY: 10, 50 or 90 percent, by which its forecast reaches the target.
     frequency_minutes, suppression_minutes, escalation_minutes : int
-        Slots of evaluation; how long after an alert none follows; how long until one is escalated. 0: not at all.
+        Slots of the clock in whose first evaluation episodes begin, go on and end, while every evaluation looks at
+        what holds an alert and whether it escalates; how long after an alert none follows; how long until one is
+        escalated. 0: not at all.
     business_hours_only, maintenance_exempt, alert_enabled, auto_resolution : bool
         As the columns of the threshold say.
     """
@@ -245,17 +247,11 @@ class Pair:
         gates : Gates
         """
         previous, self._previous = self._previous, at
-        if not is_considered(self.policy.frequency_minutes, at, previous):
-            return
-        exceeded = passes(value, self.policy.operator, self.policy.level)
-        episode = self._open_episode()
-        if episode and self._is_cleared(value):
-            episode.ended_at, episode.ended_by = at, "RECOVERY"
-        elif episode:
-            episode.peak = self._worse(episode.peak, value)
-        elif exceeded:
-            self.episodes.append(Episode(at, value))
-        self._raise(at, gates)
+        cleared = self._is_cleared(value)
+        if is_considered(self.policy.frequency_minutes, at, previous):
+            self._judge(at, value, cleared)
+            cleared = False
+        self._raise(at, gates, cleared)
         if self.policy.auto_resolution:  # before escalation: what is over calls nobody
             for ended in self.episodes:
                 if ended.ended_at is not None and ended.alert and ended.alert.resolved_at is None:
@@ -275,6 +271,16 @@ class Pair:
                 if episode.ended_at is None:
                     episode.ended_at, episode.ended_by = at, "OPERATOR"
 
+    def _judge(self, at: int, value: float, cleared: bool) -> None:
+        """Whether an episode ends, goes on or begins: asked when it is the threshold's turn."""
+        episode = self._open_episode()
+        if episode and cleared:
+            episode.ended_at, episode.ended_by = at, "RECOVERY"
+        elif episode:
+            episode.peak = self._worse(episode.peak, value)
+        elif passes(value, self.policy.operator, self.policy.level):
+            self.episodes.append(Episode(at, value))
+
     def _open_episode(self) -> Episode | None:
         return self.episodes[-1] if self.episodes and self.episodes[-1].ended_at is None else None
 
@@ -292,14 +298,15 @@ class Pair:
             return False
         return value <= policy.recovered_at if policy.rises else value >= policy.recovered_at
 
-    def _raise(self, at: int, gates: Gates) -> None:
+    def _raise(self, at: int, gates: Gates, over: bool) -> None:
+        """Alert the open episode, or hold it; one that is over, and waits for its turn to end, is no alert."""
         episode = self._open_episode()
         if episode is None or episode.alert:
             return
         held = self._held_by(at, gates)
         if held:
             episode.held_by = held
-        else:
+        elif not over:
             episode.alert = Alert(at)
 
     def _held_by(self, at: int, gates: Gates) -> Gate | None:

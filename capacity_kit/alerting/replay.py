@@ -622,6 +622,11 @@ class _Replay:
         self.reached: list[pd.DataFrame] = []
         self.next_reach: dict[float, Ints] = {}
         self.reaches: dict[float, tuple[Ints, Ints]] = {}
+        self.rules = [_Rule.of(p) for p in self.policies]
+        self.ends = np.array([rule.ends for rule in self.rules])
+        signals = [rule.signal for rule in self.rules]
+        self.alike = np.array([signals.index(s) for s in signals])  # the first policy that sees the same
+        self.signals: dict[tuple[str, float], Floats] = {}
         self.next_intervention = _next(fleet.intervened)
         self.horizon = np.array([p.horizon(asked.horizon_days) for p in self.policies], dtype=np.int64)
 
@@ -669,6 +674,12 @@ class _Replay:
         left[np.isnan(used)] = np.nan
         return -left
 
+    def signal(self, rule: _Rule) -> Floats:
+        """`_signal` at every evaluation; kept, for it is asked for again."""
+        if rule.signal not in self.signals:
+            self.signals[rule.signal] = self._signal(rule, np.arange(self.fleet.evaluated_at.size))
+        return self.signals[rule.signal]
+
     def _ranks(self, signal: Floats, cuts: Floats) -> npt.NDArray[Any]:
         """How many cuts the signal is at or above, after a first column of nothing; an unknown one is as before."""
         rows, columns = signal.shape
@@ -691,7 +702,7 @@ class _Replay:
         mine = [n for n, p in enumerate(self.policies) if p.frequency_minutes == frequency_minutes]
         by_rule: dict[_Rule, list[int]] = {}
         for n in mine:
-            by_rule.setdefault(_Rule.of(self.policies[n]), []).append(n)
+            by_rule.setdefault(self.rules[n], []).append(n)
         by_signal: dict[tuple[str, float], list[_Rule]] = {}
         for rule in by_rule:
             by_signal.setdefault(rule.signal, []).append(rule)
@@ -783,17 +794,22 @@ def _peaks(signal: Floats, row: Ints, start: Ints, end: Ints) -> Floats:
 
 
 class _Opened:
-    """Episodes of policies that share their evaluations, gathered until there are enough to follow together."""
+    """Episodes of policies that share their turns, gathered until there are enough to follow together.
+
+    They begin and end at the evaluations considered, but from there on every evaluation counts: indices are of all.
+    """
 
     def __init__(self, block: _Replay, considered: Ints) -> None:
         self.block = block
-        self.considered = considered
-        self.at = block.fleet.evaluated_at[considered]
+        self.at = block.fleet.evaluated_at
+        self.considered = np.append(considered, self.at.size)
+        self.is_turn = np.zeros(self.at.size + 1, dtype=np.bool_)
+        self.is_turn[self.considered] = True
         self.waiting: list[tuple[int, Ints, Ints, Ints, Floats | None]] = []
         self.size = 0
         masks = block.fleet
-        self.business, self.night = masks.business[:, considered], masks.night[:, considered]
-        self.maintenance, self.muted = masks.maintenance[:, considered], masks.muted[:, considered]
+        self.business, self.night = masks.business, masks.night
+        self.maintenance, self.muted = masks.maintenance, masks.muted
         closed = [
             self.muted | (self.maintenance & ~exempt) | (~self.business & hours)
             for exempt in (np.False_, np.True_)
@@ -803,13 +819,13 @@ class _Opened:
         self.next_open = np.concatenate([_next_rows(~c) for c in closed]).astype(np.int64)
 
     def add(self, policy: int, row: Ints, start: Ints, end: Ints, peak: Floats | None) -> None:
-        """One policy's episodes, in the order of resources and times."""
+        """One policy's episodes, in the order of resources and times; places are of the evaluations considered."""
         mine = self.block.slot[policy] >= 0
         if not mine.all():
             kept = mine[row]
             row, start, end = row[kept], start[kept], end[kept]
             peak = None if peak is None else peak[kept]
-        self.waiting.append((policy, row, start, end, peak))
+        self.waiting.append((policy, row, self.considered[start], self.considered[end], peak))
         self.size += row.size
         if self.size >= EPISODES_AT_ONCE:
             self.follow()
@@ -883,7 +899,7 @@ class _Opened:
         dark = self.night[fleet.hours_of[row], when]
         absence = np.array([p.condition == "ABSENCE" for p in block.policies])[policy]
         family = np.where(absence, 0, fleet.family_of[row])  # all that is silent is one
-        page = self.considered[when] * block.asked.families + family
+        page = when * block.asked.families + family
         place = block.global_policy[policy] * (fleet.evaluated_at.size * block.asked.families) + page
         block.pages[kind].append(np.unique(2 * place + dark))
         if block.asked.nights:
@@ -898,13 +914,34 @@ class _Opened:
         hours = self.business.shape[0]
         return np.asarray((way[policy] * hours + self.block.fleet.hours_of[row]) * (self.at.size + 1))
 
+    def _let_through(self, policy: Ints, row: Ints, gate: Ints, place: Ints) -> Ints:
+        """The next evaluation at which the gates are open; between two turns only while the breach is not over."""
+        found = self.next_open[gate + place]
+        doubtful = np.flatnonzero(~self.is_turn[found])
+        while doubtful.size:
+            over = self._is_over(policy[doubtful], row[doubtful], found[doubtful])
+            doubtful = doubtful[over]
+            found[doubtful] = self.next_open[gate[doubtful] + found[doubtful] + 1]
+            doubtful = doubtful[~self.is_turn[found[doubtful]]]
+        return np.asarray(found)
+
+    def _is_over(self, policy: Ints, row: Ints, when: Ints) -> Bools:
+        """Whether an episode would end at an evaluation, were it its turn."""
+        block, over = self.block, np.zeros(policy.size, dtype=np.bool_)
+        first = block.alike[policy]
+        for n in np.unique(first):
+            mine = first == n
+            signal = block.signal(block.rules[n])
+            over[mine] = signal[row[mine], when[mine]] < block.ends[policy[mine]]
+        return over
+
     def _raised(self, policy: Ints, row: Ints, start: Ints, end: Ints) -> Ints:
         """At which evaluation each episode is alerted; -1: never."""
         if not policy.size:
             return np.zeros(0, dtype=np.int64)
         policies, at = self.block.policies, self.at
-        gate, openings = self._gate(policy, row), self.next_open
-        raised = openings[gate + start]
+        gate = self._gate(policy, row)
+        raised = self._let_through(policy, row, gate, start)
         enabled = np.array([p.alert_enabled for p in policies])[policy]
         raised[(raised >= end) | ~enabled] = -1
         quiet = np.array([p.suppression_minutes * MINUTE for p in policies], dtype=np.int64)
@@ -925,7 +962,8 @@ class _Opened:
         for k in range(int(many[0])):
             n = int(np.searchsorted(fewer, -k, side="left"))
             episode = first[:n] + k
-            found = openings[door[:n] + np.maximum(start[episode], free[:n])]
+            place = np.maximum(start[episode], free[:n])
+            found = self._let_through(policy[episode], row[episode], door[:n], place)
             alerted = found < end[episode]
             raised[episode] = np.where(alerted, found, -1)
             mine = np.flatnonzero(alerted)
@@ -950,15 +988,20 @@ class _Opened:
             for name in ("alert_enabled", "auto_resolution", "maintenance_exempt", "business_hours_only")
         }
         quiet = np.array([p.suppression_minutes * MINUTE for p in policies], dtype=np.int64)[policy]
-        holds = [
-            (before >= 0) & ~flags["auto_resolution"],
-            ~flags["alert_enabled"],
-            self.muted[hours, last],
-            self.maintenance[hours, last] & ~flags["maintenance_exempt"],
-            ~self.business[hours, last] & flags["business_hours_only"],
-            (before >= 0) & (at[last] - at[raised[before]] < quiet),
-        ]
-        return np.where(raised == start, 0, np.select(holds, np.arange(1, 7), 0))
+        while True:
+            holds = [
+                (before >= 0) & ~flags["auto_resolution"],
+                ~flags["alert_enabled"],
+                self.muted[hours, last],
+                self.maintenance[hours, last] & ~flags["maintenance_exempt"],
+                ~self.business[hours, last] & flags["business_hours_only"],
+                (before >= 0) & (at[last] - at[raised[before]] < quiet),
+            ]
+            held = np.where(raised == start, 0, np.select(holds, np.arange(1, 7), 0))
+            unheld = (held == 0) & (last >= start) & (raised != start)  # over, between two turns
+            if not unheld.any():
+                return held
+            last = last - unheld
 
     def _escalate(self, policy: Ints, row: Ints, when: Ints, until: Ints) -> Ints:
         """Count and page the escalations of alerts; returns how many delays each had run up to at the last one."""
@@ -983,7 +1026,7 @@ class _Opened:
         """Outcome (an index of `OUTCOMES`), and when what was warned of came (NEVER: it did not, or too late)."""
         block, fleet, as_of = self.block, self.block.fleet, self.block.asked.as_of
         raised_at, end_of = self.at[when], fleet.first[row + 1]
-        newest = block.newest[row, self.considered[when]].astype(np.int64)
+        newest = block.newest[row, when].astype(np.int64)
         here = np.where(newest >= 0, newest, fleet.first[row])
         measured_at = np.append(fleet.measured_at, NEVER)
         reached_at = np.full(policy.size, NEVER)

@@ -145,6 +145,36 @@ def test_the_slot_of_a_tenant_is_used_up_by_its_own_evaluation_only(stage):
     assert {a["tenant_hk"] for a in stage.alerts()} == {acme, other}
 
 
+def test_gates_open_between_the_turns_of_a_threshold(stage):
+    """The turn of a day is midnight, when nobody is at work."""
+    daily = stage.threshold(evaluation_frequency_minutes=1440, business_hours_only=True)
+    stage.play((0, 95), (525, 95))
+    assert stage.episodes()[0]["held_by"] == "OUTSIDE_BUSINESS_HOURS"
+    stage.play((540, 97))
+    assert stage.raised() == [540]
+    assert stage.alerts()[0]["value_at_raise"] == 97
+    assert stage.episodes()[0]["peak"] == 95, "it is judged when it is its turn"
+    stage.configure(daily, escalation_enabled=True, escalation_delay_minutes=30)
+    stage.play((585, 50))
+    assert stage.alerts()[0]["escalations"] == 1
+    assert stage.episodes()[0]["ended_at"] is None
+    stage.play((1440, 50))
+    assert stage.alerts()[0]["resolved_at"] == stage.at(1440)
+
+
+def test_what_is_over_is_not_alerted_between_the_turns_of_a_threshold(stage):
+    stage.threshold(evaluation_frequency_minutes=1440, business_hours_only=True)
+    stage.play((0, 95), (540, 50), (555, 89))
+    assert stage.raised() == [555], "within the recovery margin, it lasts"
+    stage.threshold(name="muted", evaluation_frequency_minutes=1440)
+    stage.run(f"SELECT capacity_alerting.mute_alerts('{stage.at(2000)}', p_from => '{stage.at(1400)}')")
+    stage.play((1440, 95), (1999, 50), (2000, 50))
+    assert stage.raised() == [555]
+    assert {e["held_by"] for e in stage.episodes() if e["threshold_name"] == "muted"} == {"MUTED"}
+    stage.play((2880, 50))
+    assert stage.raised() == [555]
+
+
 # The gates
 
 
