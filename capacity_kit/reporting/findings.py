@@ -18,6 +18,8 @@ from capacity_kit.reporting.tuning import Replayed, told
 BAND = (72.0, 88.0)
 """Percent of what came that a band of 80 % may hold before a reader is told that it is too narrow or too wide."""
 
+RECALL: Final = 80.0
+"""Percent of reached levels that the guide wants announced in time."""
 
 LISTED = 200
 """Resources whose runway stands in ``result.json``; those at risk all do."""
@@ -246,6 +248,12 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
             f"Change {named}: {told(first['changes'])}, which would have saved {saved}{others}.",
             kpis,
         )
+    missed = _missed(total)
+    if missed:
+        unproven = (
+            "no change is shown to save anything" if len(replayed.proposals) else "no change can be judged"
+        )
+        return Finding("at risk", f"{missed}; {unproven}.", kpis)
     if up + down:
         rule = f"the guide's rule would move {up + down}, on evidence that does not show a saving"
         return Finding("ok", f"No change is proposed; {rule}.", kpis)
@@ -279,7 +287,21 @@ def _recall(total: Score, minimum: int) -> Kpi:
     if total.recall is None:
         return Kpi("Recall", units.DASH, "unknown", f"a level was reached fewer than {minimum} times")
     note = f"{total.announced} of {total.reached} reached levels were announced in time; the guide wants 80 %"
-    return Kpi("Recall", units.percent(total.recall), "good" if total.recall >= 80 else "attention", note)
+    return Kpi("Recall", units.percent(total.recall), "good" if total.recall >= RECALL else "attention", note)
+
+
+def _missed(total: Score) -> str:
+    """Which of the guide's targets alerts miss, and by what; empty where none that is known."""
+    wrong, found = total.false_positive_rate, total.recall
+    said = []
+    if wrong is not None and wrong >= FALSE_POSITIVES:
+        said.append(f"{units.percent(wrong)} of the decided alerts were false (target: under 10 %)")
+    if found is not None and found < RECALL:
+        said.append(
+            f"{units.percent(found)} of the reached levels were announced in time (the guide wants 80 %)"
+        )
+    both = "Both targets are missed: " if len(said) > 1 else "A target is missed: " if said else ""
+    return both + " and ".join(said)
 
 
 def _fired(fired: pd.DataFrame) -> Kpi:

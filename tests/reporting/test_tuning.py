@@ -173,6 +173,42 @@ def test_a_change_is_proposed_where_it_saves_and_said_first(store):
     assert len(set(together.proposals["saved"])) == 1
 
 
+@pytest.mark.parametrize(
+    ("true", "false", "reached", "announced", "verdict", "headline"),
+    [
+        (8, 4, 10, 5, "at risk",
+         "Both targets are missed: 33.3 % of the decided alerts were false (target: under 10 %) and 50.0 % of the"
+         " reached levels were announced in time (the guide wants 80 %); no change is shown to save anything."),
+        (9, 1, 10, 9, "at risk",
+         "A target is missed: 10.0 % of the decided alerts were false (target: under 10 %);"
+         " no change is shown to save anything."),
+        (10, 0, 10, 7, "at risk",
+         "A target is missed: 70.0 % of the reached levels were announced in time (the guide wants 80 %);"
+         " no change is shown to save anything."),
+        (10, 0, 10, 8, "ok", "No threshold needs a change; 1 of 1 have history enough to judge."),
+        (0, 4, 4, 0, "ok", "No threshold needs a change; 1 of 1 have history enough to judge."),  # too few for rates
+    ],
+)  # fmt: skip
+def test_a_missed_target_is_no_good_news(true, false, reached, announced, verdict, headline):
+    counts = {
+        "true": true,
+        "false": false,
+        "censored": 0,
+        "open": 0,
+        "reached": reached,
+        "announced": announced,
+    }
+    found = tuning.Replayed(
+        scores=pd.DataFrame({"recommendation": ["OPTIMAL"], "resources": [1]}),
+        total=rated(counts, 5),
+        reached=pd.DataFrame(),
+        drawn=[],
+        proposals=pd.DataFrame({"changes": [{}]}),
+    )
+    conclusion = findings.tuning(found, 5)
+    assert (conclusion.verdict, conclusion.headline) == (verdict, headline)
+
+
 def threshold(kind, level, key=None):
     return {
         "threshold": key or kind, "seen": pd.Timestamp(AS_OF), "tenant": "System", "tenant_key": "SYSTEM",
