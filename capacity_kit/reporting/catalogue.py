@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,14 @@ _HEADLINE: Final = 300
 """Characters of a headline that lists show."""
 _SETTLED: Final = 2_000_000_000
 """Nanoseconds: the time of change of a folder says nothing of a second change as soon after as that."""
+_PLACE: Final = re.compile(r"[^/._][^/]*/[^/.][^/]*/[^/.][^/]*")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_UNREADABLE: Final = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What a file that is not as we write it may end in."""
+_AGES: Final = 1_000_000
+"""Days: no runway is as long."""
 
 
 class Lasts(NamedTuple):
@@ -159,18 +168,36 @@ def load(root: Path, made_by: str) -> Catalogue:
         if kept["made_by"] != made_by:
             return {}
         return {
-            pair: Pair(int(changed), {row[0]: _entry(row) for row in rows})
+            pair: Pair(int(changed), {row[0]: _entry(row, pair) for row in rows})
             for pair, (changed, rows) in kept["pairs"].items()
         }
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return {}
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def _entry(row: Sequence[Any], pair: str) -> Entry:
+    """An entry of that folder with whose facts pages and paths can be made.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is none.
+    """
     *facts, lasts = row
-    if not all(isinstance(fact, str) for fact in facts[:8]) or facts[6] not in site.GRAVITY:
+    entry = Entry._make([*facts, None if lasts is None else Lasts._make(lasts)])
+    if not (
+        all(isinstance(fact, str) for fact in facts[:8])
+        and _PLACE.fullmatch(entry.place)
+        and entry.pair == pair
+        and _TIME.fullmatch(entry.as_of)
+        and datetime.fromisoformat(entry.as_of)
+        and entry.verdict in site.GRAVITY
+        and isinstance(entry.is_simulated, bool)
+        and (entry.lasts is None or isinstance(entry.lasts.resource, str))
+        and all(day is None or (type(day) is int and 0 <= day <= _AGES) for day in (entry.lasts or ())[1:])
+    ):
         raise ValueError("no entry of a catalogue")
-    return Entry._make([*facts, lasts and Lasts._make(lasts)])
+    return entry
 
 
 def save(root: Path, found: Catalogue, made_by: str) -> None:
@@ -234,7 +261,7 @@ def _read(root: Path, pair: str, known: Mapping[str, Entry]) -> Iterator[Entry]:
             mark = f"{at.st_mtime_ns}-{at.st_size}-{at.st_ino}"
             kept = known.get(place)
             yield kept if kept is not None and kept.mark == mark else _made(place, mark, Result.read(file))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except _UNREADABLE:
             continue
 
 
@@ -243,7 +270,7 @@ def _made(place: str, mark: str, result: Result) -> Entry:
 
     Raises
     ------
-    ValueError, TypeError, AttributeError
+    ValueError, TypeError, AttributeError, OverflowError
         If it is none that could be listed.
     """
     headline = (
@@ -262,4 +289,4 @@ def _made(place: str, mark: str, result: Result) -> Entry:
         shortest(result),
     )
     "".join(str(fact) for fact in entry).encode()  # what no page could be written with is refused here
-    return _entry(entry)
+    return _entry(entry, entry.pair)

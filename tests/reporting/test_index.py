@@ -205,12 +205,26 @@ def test_a_report_that_was_put_by_a_killed_writer_is_found_by_the_next(tmp_path)
 def damaged(kept: str) -> list[str]:
     found = json.loads(kept)
     (pair,) = found["pairs"]
-    rows = found["pairs"][pair][1]
+    changed, rows = found["pairs"][pair]
 
     def other(row: object) -> str:
-        return json.dumps({**found, "pairs": {pair: [1, [row]]}})
+        return json.dumps({**found, "pairs": {pair: [changed, [row]]}})
+
+    def hurt(at: int, fact: object) -> str:
+        return other([*rows[0][:at], fact, *rows[0][at + 1 :]])
 
     short, strange, wrong = rows[0][:5], [*rows[0][:6], "fine", *rows[0][7:]], [1, *rows[0][1:]]
+    elsewhere = ("x", "../../../etc/x", "growth_analysis/../x", "growth_analysis/bay/2026-11-01T000000Z")
+    times = ("soon", "../../x", "../../../../tmp", "2026-13-01T00:00:00Z")
+    runways = (
+        ["r", "a", "b", "c"],
+        ["r", 1, 10**400, 3],
+        ["r", -1, 2, 3],
+        ["r", 1.5, 2, 3],
+        {"a": 1},
+        "rabc",
+        0,
+    )
     return [
         "",
         "{",
@@ -218,6 +232,9 @@ def damaged(kept: str) -> list[str]:
         "[" * 100_000,
         json.dumps({**found, "pairs": 3}),
         *map(other, (short, strange, wrong, None)),
+        *(hurt(0, place) for place in elsewhere),
+        *(hurt(5, time) for time in times),
+        *(hurt(9, lasts) for lasts in runways),
     ]
 
 
@@ -237,6 +254,26 @@ def test_a_damaged_catalogue_is_made_anew(tmp_path):
     file.unlink()
     write(tmp_path)
     assert file.read_text() == kept
+
+
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        {"as_of": "0001-01-01T00:00:00+14:00"},
+        {"as_of": 5},
+        {"tenant_label": ["x"]},
+        {"runway": [{**vars(lasting(3)), "p50_days": "soon"}]},
+        {"runway": [{**vars(lasting(3)), "p50_days": 10**400}]},
+        {"runway": [{**vars(lasting(3)), "p10_days": float("nan")}]},
+    ],
+)
+def test_a_damaged_result_is_left_out_and_every_other_report_is_listed(tmp_path, hurt):
+    damaged, _ = put(tmp_path, result("bay", runway=(lasting(12),)), result(runway=(lasting(12),)))
+    file = damaged / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **hurt}))
+    write(tmp_path)
+    assert listed(tmp_path / "_month/2026-11/index.html") == ["growth_analysis/harbour/2026-11-01T000000Z"]
+    write(tmp_path)
 
 
 def test_a_tenant_deleted_by_hand_is_nowhere_any_more(tmp_path):
