@@ -2,8 +2,8 @@
 
 A worker makes one report and ends: it checks, renders and publishes. The notebook's cells run in yet another process,
 forked from the worker, where nothing of publishing is: it may hang, print without end, take too much memory or be
-killed, and the worker still publishes how far it came. A worker dies with the process that asked for the report, and
-the cells with their worker, so nothing goes on that nobody waits for.
+killed, and the worker still publishes how far it came. A worker ends with the process that asked for the report, and
+all that the cells started with their worker, so nothing goes on that nobody waits for.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ from capacity_kit.settings import Settings
 from capacity_kit.vault import connection
 
 if sys.platform != "win32":
+    import fcntl
     import resource
+    import select
     from multiprocessing import forkserver
 
 TOO_LONG: Final = "The run took longer than it may, and was ended"
@@ -151,11 +153,11 @@ class Worker:
 
     def end(self) -> None:
         """Make sure that neither it nor what it started goes on."""
-        if self._process.pid and self._process.is_alive():
-            self._process.join(1)
-        if self._process.pid and self._process.is_alive():
-            self._process.kill()
-            self._process.join(5)
+        self._process.join(1)
+        for end in (self._process.terminate, self._process.kill):  # asked to, it takes along what it started
+            if self._process.is_alive():
+                end()
+                self._process.join(5)
         self.answers.close()
 
 
@@ -253,21 +255,54 @@ def made(
             worker.end()
 
 
-def _die_with_parent() -> None:
-    """Have the system kill this process when the one that forked it ends."""
+def _die_with_parent(by: signal.Signals) -> None:
+    """Have the system send this process a signal when the one that forked it ends."""
     if sys.platform == "linux":
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
 
 
+def _end_with(asking: int) -> None:
+    """End this process with all below it when it is told to, and when the other end of a socket is gone."""
+    if sys.platform == "linux":
+
+        def heard(*_: Any) -> None:
+            gone = select.poll()
+            gone.register(asking, 0)
+            if gone.poll(0):
+                _end()
+
+        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGIO, heard)
+        fcntl.fcntl(asking, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(asking, fcntl.F_SETFL, fcntl.fcntl(asking, fcntl.F_GETFL) | os.O_ASYNC)
+        heard()  # it may have been gone before
+
+
+def _end(*_: Any) -> NoReturn:
+    _end_below()
+    os._exit(1)
+
+
+def _end_below() -> None:
+    """End whatever this process started and what that started, in whichever session it is."""
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
 def _work(telling: Connection, job: Job) -> None:
     """Make one report, and tell what came of it. The whole life of a worker."""
-    _die_with_parent()
+    _adopt_orphans()
+    _die_with_parent(signal.SIGTERM)
+    _end_with(telling.fileno())
     os.environ.clear()  # the process that this one was forked from may be older than what it says
     os.environ.update(job.environment)
-    _adopt_orphans()
     try:
         done = run.run(
             job.notebook,
@@ -331,12 +366,7 @@ def _cells(job: Job, telling: int, *given: Any) -> tuple[NotebookNode, Failure |
             *given, run_timeout=job.run_timeout, memory=job.memory, closing=[telling], hidden=job.hidden
         )
     finally:
-        while left := psutil.Process().children(recursive=True):
-            for process in left:
-                with suppress(psutil.Error):
-                    process.kill()
-            with suppress(ChildProcessError):
-                os.waitpid(-1, 0)
+        _end_below()
 
 
 def forked(
@@ -576,7 +606,9 @@ def _live(
     code = 1
     try:
         os.setsid()
-        _die_with_parent()
+        for sent in (signal.SIGTERM, signal.SIGIO):  # they are the worker's
+            signal.signal(sent, signal.SIG_DFL)
+        _die_with_parent(signal.SIGKILL)
         os.environ.clear()
         os.environ.update({**run.needed(environment), **_asked(environment), **run.at_home(scratch)})
         tempfile.tempdir = None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -541,6 +542,27 @@ def test_cut_off_anywhere_nothing_is_lost_halved_or_told_twice(station):
     assert station.runs("state, is_over") == [("ok", True)] * 2
     assert len(station.told()) == len(station.pages()) == 2
     assert station.call(MONDAY + timedelta(minutes=10)) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a notebook is ended by its kernel's manager")
+def test_of_a_call_that_is_killed_nothing_goes_on(station):
+    mark = f"8{os.getpid()}"
+    station.call(MONDAY - timedelta(days=1))
+    begin = f"import subprocess; subprocess.run(['sleep', '{mark}'], start_new_session=True)"
+    station.notebook("trial", begin, station.publish)
+    call = psutil.Process(station.command(MONDAY).pid)
+    waited_for(lambda: any(mark in " ".join(p.cmdline()) for p in call.children(recursive=True)))
+    below = call.children(recursive=True)
+    assert len(below) > 3  # of the sleep, the cells, the worker, and what forked it
+    call.kill()
+    waited_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below))
+
+
+def waited_for(happens, seconds=90):
+    end = time.monotonic() + seconds
+    while not (happened := happens()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert happened
 
 
 def watch(station, attempt, more):
