@@ -272,6 +272,8 @@ AS $$
                    WHEN x.current_usage >= x.current_capacity THEN format('%s is full: %s of %s. Free or add capacity now.', t.label, t.usage, t.capacity)
                    WHEN x.current_usage >= l.critical THEN format('%s is past its critical level: %s of %s%s. Free or add capacity now.', t.label, t.usage, t.capacity, t.full)
                    WHEN x.current_usage >= l.warning THEN format('%s is past its warning level: %s of %s%s. Plan more capacity.', t.label, t.usage, t.capacity, t.full)
+                   WHEN x.forecast_model IS NULL AND x.measured_at <= p_as_of - interval '31 days' THEN
+                       format('%s was last measured on %s, at %s of %s. See to it that it is measured again.', t.label, to_char(x.measured_at, 'YYYY-MM-DD'), t.usage, t.capacity)
                    WHEN x.forecast_model IS NULL THEN format('Keep measuring %s: %s measurements are stored for this window, too few for a forecast. It stands at %s of %s.', t.label, x.data_points_used, t.usage, t.capacity)
                    WHEN x.time_to_capacity_days IS NOT NULL THEN
                        format('%s stands at %s of %s%s. %s', t.label, t.usage, t.capacity, t.full,
@@ -283,7 +285,7 @@ AS $$
     CROSS JOIN LATERAL jsonb_to_record(f.j) AS x (
         resource_utilization_hk bytea, tenant_hk bytea, resource_type varchar, resource_name varchar, unit varchar, current_usage numeric,
         current_capacity numeric, time_to_capacity_days integer, time_to_warning_days integer, time_to_critical_days integer,
-        trend_direction varchar, forecast_model varchar, data_points_used integer, model_parameters jsonb)
+        trend_direction varchar, forecast_model varchar, data_points_used integer, model_parameters jsonb, measured_at timestamptz)
     CROSS JOIN LATERAL (SELECT own.key, capacity_ops.hash_key(own.key) AS hk
         FROM (SELECT capacity_ops.resource_key(x.resource_type, x.resource_name, x.tenant_hk) || '|ENGINE' AS key) own) k
     CROSS JOIN LATERAL (SELECT x.current_capacity * v.warning / 100 AS warning, x.current_capacity * v.critical / 100 AS critical

@@ -21,6 +21,7 @@ FLUCTUATING: Final = frozenset({"CONNECTIONS", "CPU", "MEMORY", "TRANSACTIONS"})
 """Types of which a day is its mean: they come and go within it. Of what is stored it is the last value."""
 
 SHORTEST: Final = 14  # days that a forecast needs
+UNMEASURED: Final = 30  # of the newest days: after more of them without a measurement nothing is forecast
 HOURS: Final = 90 * 24  # of the newest, that a forecast of hours looks at
 FEWEST_HOURS: Final = 28 * 24  # that it needs: four weeks, to tell a cycle of a week from chance
 
@@ -128,12 +129,17 @@ def hourly(resource: Resource, times: npt.ArrayLike, values: npt.ArrayLike) -> F
 
 
 def histories(chunk: Chunk, how: How | None = None) -> list[Floats]:
-    """A series of days for each resource, as long as forecasts use it; empty where it is too short for one."""
+    """A series of days up to each resource's origin, as long as forecasts use it; NaN where a day has no value.
+
+    Empty where it is too short for a forecast, or nothing was measured for UNMEASURED days.
+    """
     found = []
     for resource, times, values in zip(chunk.resources, chunk.times, chunk.values, strict=True):
         days = daily(resource, times, values, how)
         used = days[days.size - in_step(days.size) :]
-        found.append(used if used.size >= SHORTEST else used[:0])
+        late = stale_days(resource)
+        able = used.size >= SHORTEST and late <= UNMEASURED
+        found.append(np.append(used, np.full(late, np.nan)) if able else used[:0])
     return found
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 from capacity_kit.analysis import work
 from capacity_kit.analysis.chunks import Chunk, Floats, Resource, measurements
 from capacity_kit.analysis.company import Companies, heard
-from capacity_kit.analysis.grids import SHORTEST, histories, is_fluctuating, last_day
+from capacity_kit.analysis.grids import SHORTEST, histories, is_fluctuating, last_day, stale_days
 from capacity_kit.analysis.local import Map, Task, in_process
 from capacity_kit.analysis.totals import SUMMABLE, Sums, Whole
 from capacity_kit.analysis.work import Known, Record
@@ -208,7 +208,7 @@ def _heard(store: Vault, keys: list[str], as_of: datetime, days: int, holidays: 
         for resource, times, history in zip(chunk.resources, chunk.times, histories(chunk), strict=True):
             if history.size:
                 series.append(history)
-                last.append(last_day(resource, times))
+                last.append(last_day(resource, times) + stale_days(resource))
                 fluctuating = fluctuating and is_fluctuating(resource)
     return partial(heard, series, work.HORIZON, Calendar(last, holidays) if fluctuating else None)
 

@@ -18,8 +18,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capacity_kit.analysis.chunks import Resource
-from capacity_kit.analysis.grids import stale_days
 from capacity_kit.growth import Forecast, runway
 from capacity_kit.growth.models import LEVELS, MEDIAN
 
@@ -169,17 +167,15 @@ def summed(said: Forecast, past: Callable[[int], Floats]) -> Sums | None:
     )
 
 
-def held(resource: Resource, history: Floats) -> Floats:
-    """A past that ends at the origin, gaps crossed in a straight line; the last value holds on, 0 precedes the first.
+def held(history: Floats) -> Floats:
+    """A past without gaps, crossed in a straight line; the last value holds on, 0 precedes the first.
 
     Parameters
     ----------
-    resource : Resource
     history : ndarray, shape (time,)
-        Of its newest days.
     """
     at = np.flatnonzero(np.isfinite(history) & (history >= 0))
-    return np.interp(np.arange(history.size + stale_days(resource)), at, history[at], left=0.0)
+    return np.interp(np.arange(history.size), at, history[at], left=0.0)
 
 
 def newest(past: Floats, days: int) -> Floats:

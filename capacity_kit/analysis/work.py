@@ -22,6 +22,7 @@ from capacity_kit.analysis.company import Companies
 from capacity_kit.analysis.grids import (
     DAY,
     SHORTEST,
+    UNMEASURED,
     WEEK,
     daily,
     histories,
@@ -31,6 +32,7 @@ from capacity_kit.analysis.grids import (
     last_day,
     origins,
     place,
+    stale_days,
 )
 from capacity_kit.growth import Calendar, Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
@@ -173,7 +175,7 @@ def summed(
         said = _forecast(found, _grouped(own, known), keep_paths=True)
 
         def past(i: int, own: Chunk = own, found: list[Floats] = found) -> Floats:
-            return totals.newest(totals.held(own.resources[i], found[i]), days)
+            return totals.newest(totals.held(found[i]), days)
 
         part = totals.summed(said, past)
         if part is not None:
@@ -192,7 +194,7 @@ def _summed_before(chunk: Chunk, known: Known, before: Mapping[int, int]) -> dic
 
         def past(i: int, cuts: list[_Cut] = cuts, days: int = days) -> Floats:
             cut = cuts[i]
-            return totals.newest(totals.held(chunk.resources[cut.row], full[cut.row])[: cut.index + 1], days)
+            return totals.newest(totals.held(full[cut.row])[: cut.index + 1], days)
 
         part = totals.summed(said, past)
         if part is not None:
@@ -220,6 +222,7 @@ def whole(chunk: Chunk, known: Known, parts: totals.Sums) -> totals.Whole | str:
     rest = _rest(past(chunk), parts)
     if rest[-1] < 0:
         return "the tenants' together are more than the system's"
+    rest[rest.size - stale_days(resource) :] = np.nan
     both = _forecast([history, rest], groups, keep_paths=True)
     if not np.isfinite(both.quantiles[:, 0, MEDIAN]).all():
         return "what is left to the system beside its tenants' is too short for a forecast"
@@ -238,9 +241,7 @@ def _whole_before(
         cuts = _cuts(chunk.of([0, 0]), full, [[date]] * 2)
         if date not in parts.before:
             continue
-        rest = _rest(
-            totals.newest(totals.held(resource, full[0])[: cuts[0].index + 1], days), parts.before[date]
-        )
+        rest = _rest(totals.newest(totals.held(full[0])[: cuts[0].index + 1], days), parts.before[date])
         if rest[-1] < 0:
             continue
         series = [*_slices_of(full, cuts[:1]), rest]
@@ -268,7 +269,7 @@ def before(chunk: Chunk) -> dict[int, int]:
 def past(chunk: Chunk) -> Floats:
     """The past of a chunk's one resource, the last day ending at its origin."""
     (history,) = histories(chunk)
-    return totals.held(chunk.resources[0], history) if history.size else np.empty(0)
+    return totals.held(history) if history.size else np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -290,9 +291,9 @@ class _Group:
 
 
 def _grouped(chunk: Chunk, known: Known, ago: Sequence[int] | None = None) -> list[_Group]:
-    """The chunk's resources by what they are; their series may have ended so many days ago."""
+    """The chunk's resources by what they are; their series may end so many days ago, by default at the origin."""
     priors = known.companies.of(chunk.resources)
-    ago = ago or [0] * len(chunk)
+    ago = [-stale_days(resource) for resource in chunk.resources] if ago is None else ago
     rows: dict[bool, list[int]] = {}
     for i, resource in enumerate(chunk.resources):
         rows.setdefault(is_fluctuating(resource), []).append(i)
@@ -700,7 +701,9 @@ def _record(found: _Found, known: Known) -> Record:
         "model_parameters": {"peak_30d": _plain(_peak(resource, times, found.values))},
     }
     if not np.isfinite(found.said.quantiles[0, 0, MEDIAN]):
-        return record | {"pattern_description": explain(found.said, 0)}
+        late = stale_days(resource) > UNMEASURED
+        told = f"No forecast: nothing was measured in {UNMEASURED} days, the last time on {_last(resource)}."
+        return record | {"pattern_description": told if late else explain(found.said, 0)}
     outlook = _outlook(found, known)
     return record | outlook | {"model_parameters": record["model_parameters"] | outlook["model_parameters"]}
 
@@ -708,7 +711,8 @@ def _record(found: _Found, known: Known) -> Record:
 def _outlook(found: _Found, known: Known) -> Record:
     """What only a resource with a forecast has."""
     resource, said, history, own = found.resource, found.said, found.history, found.tested
-    trend = _trend(history.size, said)
+    days = history.size - stale_days(resource)
+    trend = _trend(days, said)
     errors = {days: _error(own, found.full, days) for days in (7, 30, 90)}
     accuracy = {days: None if e is None else _plain(max(0.0, 100 - e), 6) for days, e in errors.items()}
     usage = resource.usage if found.high is None else max(resource.usage, float(found.high.last[0]))
@@ -744,7 +748,7 @@ def _outlook(found: _Found, known: Known) -> Record:
         "model_parameters": {
             "origin": resource.origin.isoformat(),
             "a_day_is": "its mean" if is_fluctuating(resource) else "its last value",
-            "days": history.size,
+            "days": days,
             "levels": LEVELS.tolist(),
             "quantiles": _quantiles(said, HORIZONS),
             "runway": runway,
@@ -955,7 +959,7 @@ def _sentence(found: _Found) -> str:
         pinball=known.pinball[:, :30],
         inside=known.inside[:, :30],
     )
-    notes = []
+    notes = [f"last measured on {_last(resource)}"] if stale_days(resource) else []
     for at, held in resource.changes:
         day = units.at(datetime.fromtimestamp(at, UTC), clock=False)
         notes.append(f"it holds {units.quantity(held, resource.unit)} from {day} on")
@@ -974,9 +978,13 @@ def _sentence(found: _Found) -> str:
     )
 
 
+def _last(resource: Resource) -> str:
+    return units.at(resource.measured_at, clock=False)
+
+
 def _day(resource: Resource, history: Floats, index: int) -> datetime:
     """The end of a day of the history."""
-    return resource.measured_at - timedelta(days=history.size - 1 - index)
+    return resource.origin - timedelta(days=history.size - 1 - index)
 
 
 def _at(seconds: float) -> str:

@@ -181,7 +181,7 @@ def learn(
     picked = np.unique(np.linspace(0, max(len(histories) - 1, 0), HEARD).astype(np.int64))[: len(histories)]
     if calendar is not None:
         calendar = calendar.of(calendar.lasts(len(histories))[picked])
-    for members, raw, kinds in _chunks([_usable(histories[i], i) for i in picked], horizon, calendar):
+    for members, raw, kinds, _ in _chunks([_usable(histories[i], i) for i in picked], horizon, calendar):
         x = raw / _unit(raw)
         past = Past(levelled(x, shifts(x, min(cycles, default=1))))
         ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
@@ -211,7 +211,8 @@ def forecast(
     ----------
     histories : sequence of array_like, each of shape (time,)
         Usage on a regular grid, oldest first; lengths may differ. What is not finite or below zero is a gap, crossed in
-        a straight line. Each series is forecast for itself alone: neither order nor company matters.
+        a straight line; one at the end is forecast like all that comes after it, and steps count from the end of the
+        history. Each series is forecast for itself alone: neither order nor company matters.
     horizon : int
         Steps ahead; may be longer than the histories.
     seasons : int or sequence of int
@@ -253,9 +254,9 @@ def forecast(
         np.array([known.size - known.sum() for _, known in usable], np.int64),
         np.full((count, horizon, runway.PATHS), np.nan) if keep_paths else None,
     )
-    for members, raw, kinds in _chunks(usable, horizon, calendar):
+    for members, raw, kinds, gap in _chunks(usable, horizon, calendar):
         own = [priors[i] for i in members]
-        _forecast_chunk(raw, members, horizon, weighed or horizon, cycles, own, kinds, out)
+        _forecast_chunk(raw, members, horizon, gap, weighed or horizon, cycles, own, kinds, out)
     return out
 
 
@@ -289,29 +290,35 @@ def _usable(history: npt.ArrayLike, number: int) -> Usable:
 
 def _chunks(
     usable: Sequence[Usable], horizon: int, calendar: Calendar | None
-) -> Iterator[tuple[Ints, Floats, Ints | None]]:
+) -> Iterator[tuple[Ints, Floats, Ints | None, int]]:
     """Series that can be forecast, equally long ones together, and of one calendar.
 
-    Their indices, values of shape (series, time), and kinds of days of shape (time + horizon,).
+    Their indices, values of shape (series, time), kinds of days of shape (time + gap + horizon,), and how many steps
+    of their histories follow the newest measurement: the gap.
     """
     most = max(LONGEST, 4 * horizon)
     last = np.zeros(len(usable), np.int64) if calendar is None else calendar.lasts(len(usable))
     # With a calendar all steps are worked out: of long horizons fewer series at once, and no more memory.
     together = CHUNK if calendar is None else max(CHUNK * EVERY_STEP // max(horizon, EVERY_STEP), 1)
-    alike: dict[tuple[int, int], list[int]] = {}
+    alike: dict[tuple[int, int, int], list[int]] = {}
     for i, (values, known) in enumerate(usable):
         if known.sum() >= FEWEST_POINTS:
-            alike.setdefault((min(values.size - int(known.argmax()), most), int(last[i])), []).append(i)
-    for (length, end), members in alike.items():
-        kinds = None if calendar is None else calendar.kinds(end + 1 - length, length + horizon)
+            gap = int(known[::-1].argmax())
+            length = min(values.size - gap - int(known.argmax()), most)
+            alike.setdefault((length, gap, int(last[i])), []).append(i)
+    for (length, gap, end), members in alike.items():
+        kinds = None if calendar is None else calendar.kinds(end + 1 - length - gap, length + gap + horizon)
         for start in range(0, len(members), together):
             chunk = members[start : start + together]
-            raw = np.stack([_bridged(usable[i][0][-length:], usable[i][1][-length:]) for i in chunk])
-            yield np.array(chunk), raw, kinds
+            of = [slice(usable[i][0].size - gap - length, usable[i][0].size - gap) for i in chunk]
+            raw = np.stack(
+                [_bridged(usable[i][0][s], usable[i][1][s]) for i, s in zip(chunk, of, strict=True)]
+            )
+            yield np.array(chunk), raw, kinds, gap
 
 
 def _bridged(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """Gaps crossed in a straight line, so that what was gained across them is right; the last value holds on."""
+    """Gaps crossed in a straight line, so that what was gained across them is right."""
     if known.all():
         return values
     at = np.flatnonzero(known)
@@ -328,6 +335,7 @@ def _forecast_chunk(
     raw: Floats,
     members: Ints,
     horizon: int,
+    gap: int,
     weighed: int,
     cycles: tuple[int, ...],
     priors: Sequence[Prior],
@@ -342,7 +350,8 @@ def _forecast_chunk(
     past = Past(levelled(raw, found))
     ordinary = None if kinds is None else apart(past.x, kinds, min(cycles, default=1))
     known = _models(past, cycles, ordinary)
-    steps = _steps(horizon, ordinary)
+    wanted = _steps(horizon, ordinary)
+    steps = np.append(_steps(gap, ordinary), gap + wanted) if gap else wanted
     weights = _weights(past, ordinary, known, weighed, min(cycles, default=1), priors)
     quantiles = np.zeros((len(raw), steps.size, len(LEVELS)))
     middles = np.zeros((len(known), len(raw), steps.size))
@@ -367,16 +376,17 @@ def _forecast_chunk(
     quantiles = (
         _opened(with_shifts(quantiles, found, steps, length), raw, steps) if found.count.any() else steady
     )
-    highest = runway.peaks(paths, steps, out.marks)
+    highest = runway.peaks(paths, steps, gap + out.marks)  # a level may have been reached unseen
     every = np.arange(runway.PATHS) * paths.shape[-1] // runway.PATHS
-    out.quantiles[members] = _between(quantiles, steps, horizon) * unit[..., None]
+    quantiles, paths = quantiles[:, -wanted.size :], paths[:, -wanted.size :, every]
+    out.quantiles[members] = _between(quantiles, wanted, horizon) * unit[..., None]
     out.peaks[members] = highest[..., every] * unit[..., None]
     if out.paths is not None:
-        out.paths[members] = _between(paths[..., every], steps, horizon) * unit[..., None]
+        out.paths[members] = _between(paths, wanted, horizon) * unit[..., None]
     columns = np.array([out.models.index(model.name) for model in known])
     out.weights[members[:, None], columns] = weights
     out.shifts[members] = found.count
-    looked_at_from = out.points[members] + out.left_out[members] - length
+    looked_at_from = out.points[members] + out.left_out[members] - gap - length
     out.regime_start[members] = np.where(found.count > 0, looked_at_from + found.regime_start, 0)
 
 

@@ -237,7 +237,7 @@ def _regimes(history: Floats, cycle: int) -> tuple[Regime, ...]:
     if not known.size:
         return ()
     first = int(known[0])
-    x = np.interp(np.arange(first, history.size), known, history[known])[None]
+    x = np.interp(np.arange(first, int(known[-1]) + 1), known, history[known])[None]
     found = shifts(x, cycle)
     there = found.at[0] >= 0
     out = [

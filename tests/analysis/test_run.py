@@ -475,6 +475,24 @@ def test_a_resource_under_somebody_elses_key_is_looked_at_once(own):
     assert total(analyse(own)[0]) == Recorded(recorded=40)
 
 
+def test_what_is_no_longer_measured_has_no_forecast_left(own):
+    later = AS_OF + timedelta(days=31)
+    for at in (AS_OF, later):
+        own.rows("SELECT * FROM capacity_planning.analyze_growth_patterns(NULL, NULL, 30, %s)", at)
+        done, _ = analyse(own, as_of=at)
+        assert total(done).recorded == 40
+    said = own.rows("""
+        SELECT projected_usage_30d, recommended_action, forecast_timestamp FROM capacity_planning.capacity_forecast_s
+        WHERE method = 'ENGINE' AND load_end_date IS NULL""")
+    assert {(ahead, at) for ahead, _, at in said} == {(None, later)}
+    assert any("was last measured on 2026-11-01" in action for _, action, _ in said)
+    assert not any("Keep measuring" in action for _, action, _ in said)
+    shown = own.rows(
+        "SELECT projected_30d, min_days_to_capacity FROM capacity_planning.growth_forecast_summary"
+    )
+    assert set(shown) == {(None, None)}
+
+
 def test_as_of_limits_what_is_seen_and_is_now_by_default(own):
     done, _ = analyse(own, as_of=AS_OF - timedelta(days=60), dry_run=True)
     assert {r["data_points_used"] for d in done for r in d.records} == {60}

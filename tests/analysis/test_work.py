@@ -286,12 +286,37 @@ def test_a_level_that_is_reached_is_no_days_away(chunk):
 
 
 def test_days_count_from_the_time_that_is_looked_from(chunk):
-    """Measured three and a half days before: the forecast starts three days later, the days at the half."""
+    """Measured three and a half days before: it is as full as it was then expected to be by now."""
     (now,) = analyse(chunk((60 - T, TRUTH[0][1])))
     (late,) = analyse(chunk((63.5 - T, TRUTH[0][1])))
     assert late["model_parameters"]["origin"] == (datetime(2026, 10, 31, 12, tzinfo=UTC)).isoformat()
     assert now["time_to_capacity_days"] == 100
-    assert late["time_to_capacity_days"] == 99
+    assert late["time_to_capacity_days"] == 96
+
+
+def test_while_nothing_is_measured_the_day_it_is_full_comes_nearer(chunk):
+    """The forecast is of the newest measurement, however long ago that was."""
+    now, five, thirty, none = (analyse(chunk((60 + late - T, TRUTH[0][1])))[0] for late in (0, 5, 30, 31))
+    assert [r["time_to_capacity_days"] for r in (now, five, thirty)] == [100, 95, 70]
+    for found, late in ((five, 5), (thirty, 30)):
+        assert found["projected_usage_30d"] == pytest.approx(
+            now["projected_usage_30d"] + late * 1e9, rel=0.01
+        )
+        assert found["model_parameters"]["days"] == now["model_parameters"]["days"] == 61
+        assert f"last measured on {(AS_OF - timedelta(late)).date()}" in found["pattern_description"]
+    assert none["pattern_type"] == "INSUFFICIENT_DATA"
+    assert none["pattern_description"] == (
+        "No forecast: nothing was measured in 30 days, the last time on 2026-10-01."
+    )
+    assert "time_to_capacity_days" not in none
+
+
+def test_a_cleanup_keeps_its_date_while_nothing_is_measured(chunk):
+    (now,) = analyse(chunk((60 - T, TRUTH[4][1])))
+    (late,) = analyse(chunk((70 - T, TRUTH[4][1])))
+    day = datetime.fromisoformat(now["last_pattern_break_date"]) - timedelta(10)
+    assert late["last_pattern_break_date"] == day.date().isoformat()
+    assert late["pattern_breaks_detected"] == now["pattern_breaks_detected"] == 1
 
 
 def test_what_the_database_packs_is_read_as_it_is():

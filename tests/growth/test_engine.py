@@ -217,6 +217,32 @@ def test_a_gap_at_the_beginning_is_not_a_past():
     np.testing.assert_allclose(forecast([held], 10, 7).quantiles, forecast([x], 10, 7).quantiles)
 
 
+def test_a_gap_at_the_end_is_forecast_too():
+    """Steps count from the end of the history, and a level may have been reached within the gap."""
+    t = np.arange(365)
+    x = 100 + t + 3 * np.sin(t * 2 * np.pi / 7) + np.random.default_rng(4).normal(0, 1, t.size)
+    now = forecast([x], 50, 7, keep_paths=True, weighed=30)
+    then = forecast([np.append(x, np.full(20, np.nan))], 30, 7, keep_paths=True)
+    np.testing.assert_allclose(then.quantiles, now.quantiles[:, 20:])
+    np.testing.assert_allclose(then.paths, now.paths[:, 20:])
+    assert (then.last, then.points, then.left_out) == (now.last, 365, 20)
+    for level in (470, 490, 510):
+        truth = (np.maximum.accumulate(now.paths, axis=1) >= level).mean(axis=-1)[:, 20:]
+        np.testing.assert_allclose(then.reached([level])[:, then.marks - 1], truth[:, then.marks - 1])
+
+
+def test_beside_others_a_gap_at_the_end_changes_nothing():
+    x = np.random.default_rng(5).normal(1, 1, 200).cumsum()
+    of = [x, np.append(x, np.nan), np.append(x[1:], np.nan), x[:190]]
+    last = [700, 701, 701, 690]
+    together = forecast(of, 40, 7, calendar=Calendar(last, ()))
+    for i in range(4):
+        alone = forecast([of[i]], 40, 7, calendar=Calendar([last[i]], ()))
+        np.testing.assert_allclose(together.of([i]).quantiles, alone.quantiles)
+    np.testing.assert_allclose(together.quantiles[1, :39], together.quantiles[0, 1:], rtol=0.02)
+    assert np.isfinite(forecast([of[1], np.append(x, np.full(900, np.nan))], 1500, 7).peaks).all()
+
+
 def test_a_horizon_much_longer_than_the_past():
     said = forecast([100 + np.arange(20.0), np.random.default_rng(0).random(20)], 2000, 7)
     assert np.isfinite(said.quantiles).all()
