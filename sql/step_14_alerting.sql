@@ -303,10 +303,12 @@ CREATE INDEX IF NOT EXISTS alert_s_unresolved ON capacity_alerting.alert_s (aler
 CREATE INDEX IF NOT EXISTS alert_s_undecided ON capacity_alerting.alert_s (alert_hk) WHERE load_end_date IS NULL AND verdict = 'OPEN';
 CREATE INDEX IF NOT EXISTS alert_s_resolved_by_hand ON capacity_alerting.alert_s (resolved_at) WHERE load_end_date IS NULL AND resolved_by <> 'auto';
 CREATE INDEX IF NOT EXISTS alert_s_raised ON capacity_alerting.alert_s (raised_at) WHERE load_end_date IS NULL;
+ALTER TABLE capacity_alerting.alert_s ADD COLUMN IF NOT EXISTS escalated_at timestamptz;
 COMMENT ON TABLE capacity_alerting.alert_s IS 'What is known of an alert, and what was done about it.';
 COMMENT ON COLUMN capacity_alerting.alert_s.next_level IS 'What it warns of: see episode_s.next_level.';
 COMMENT ON COLUMN capacity_alerting.alert_s.horizon_until IS 'Until when it may come true: setting verdict_horizon_days after it was raised; RUNWAY: the days of its threshold.';
 COMMENT ON COLUMN capacity_alerting.alert_s.value_at_raise IS 'Percent of capacity; RUNWAY: days left; ABSENCE: minutes without a measurement.';
+COMMENT ON COLUMN capacity_alerting.alert_s.escalations IS 'How often it was escalated: what gates held back meanwhile was escalated once. escalated_at: the last time.';
 COMMENT ON COLUMN capacity_alerting.alert_s.verdict IS
     'TRUE: next_level was reached by a measurement from raised_at (being past it already counts) to horizon_until; ABSENCE is its own fact. FALSE: the horizon passed without. CENSORED: before that, and before it was reached, the capacity grew from one measurement to the next, usage of what accumulates (STORAGE, DISK, ROWS, USERS, SEQUENCES) fell by 5 % or more, the operator resolved it saying so, or nothing was measured until the horizon. OPEN: not decided yet; so stays an alert on a level that is breached from above. An operator''s verdict stands.';
 COMMENT ON COLUMN capacity_alerting.alert_s.verdict_by IS 'auto, or who gave it.';
@@ -325,7 +327,7 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.notification_alert_l (
 );
 CREATE INDEX IF NOT EXISTS notification_alert_l_alert ON capacity_alerting.notification_alert_l (alert_hk);
 COMMENT ON TABLE capacity_alerting.notification_alert_l IS
-    'Which alerts a notification told of, or, later than it went out, answers for: a tenant''s alert joins what was told of the shared resource.';
+    'Which alerts a notification told of, or, later than it went out, answers for: a tenant''s alert joins what was told of the shared resource that it has a share of (episode_s.capacity is the same).';
 COMMENT ON COLUMN capacity_alerting.notification_alert_l.is_cause IS 'The first of the group: the shared resource, else the fullest.';
 
 CREATE TABLE IF NOT EXISTS capacity_alerting.evaluation (
@@ -580,11 +582,15 @@ BEGIN
     ELSIF EXISTS (SELECT FROM unnest(NEW.notification_channels || NEW.escalation_contacts) c WHERE c LIKE '%://%') THEN
         RAISE EXCEPTION 'threshold "%": a channel is named, not addressed', NEW.threshold_name
             USING HINT = 'Its address, which is a secret, stands where notifications are sent from.', ERRCODE = 'check_violation';
+    ELSIF concat_ws(' ', NEW.alert_message_template, NEW.auto_resolution_action) ~ '://[^/[:space:]]*@' THEN
+        RAISE EXCEPTION 'threshold "%": a link with a name or a password in it goes to everybody who is told', NEW.threshold_name
+            USING HINT = 'Leave what stands before the @ out of it.', ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END
 $$;
-CREATE OR REPLACE TRIGGER check_template BEFORE INSERT OR UPDATE OF alert_message_template, notification_channels, escalation_contacts ON capacity_planning.capacity_threshold_s
+CREATE OR REPLACE TRIGGER check_template BEFORE INSERT OR UPDATE OF alert_message_template, auto_resolution_action, notification_channels, escalation_contacts
+    ON capacity_planning.capacity_threshold_s
     FOR EACH ROW WHEN (NEW.load_end_date IS NULL) EXECUTE FUNCTION capacity_alerting.check_template();
 
 CREATE OR REPLACE FUNCTION capacity_alerting.check_link() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -881,7 +887,7 @@ BEGIN
     END IF;
     WITH event AS MATERIALIZED (
         SELECT a.alert_hk, h.alert_bk, a.tenant_hk, a.severity, capacity_alerting.severity_rank(a.severity) AS rank, a.condition, a.message, a.escalations,
-               a.raised_at, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
+               a.raised_at, e.resource_type, e.capacity, e.unit, capacity_ops.one_line(e.resource_name) AS resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
                CASE a.condition WHEN 'RUNWAY' THEN -a.value_at_raise ELSE a.value_at_raise END AS fullness, l.capacity_threshold_hk, l.resource_utilization_hk,
                t.auto_resolution_action, capacity_ops.one_line(w.tenant_name) AS tenant_name,
                CASE WHEN p_kind = 'ESCALATION' THEN capacity_alerting.named(t.escalation_contacts) END AS contacts,
@@ -902,7 +908,8 @@ BEGIN
             UNION ALL
             SELECT CASE WHEN c ~ '@' THEN 'EMAIL' ELSE upper(trim(c)) END, CASE WHEN c ~ '@' THEN trim(c) END FROM unnest(e.contacts) c) w
         WHERE w.channel <> ''),
-    -- a tenant's alert says nothing new while the shared resource's, as severe or more, was told on that channel and stands
+    -- a tenant's alert says nothing new while the shared resource's, as severe or more, was told on that channel and stands: a
+    -- share of the same capacity, that is; a quota of its own that fills is another matter
     known AS MATERIALIZED (
         SELECT DISTINCT ON (o.alert_hk, o.channel) o.alert_hk, o.channel, n.notification_hk
         FROM told o
@@ -912,6 +919,7 @@ BEGIN
         JOIN capacity_alerting.episode_s ce ON ce.episode_hk = c.alert_hk AND ce.load_end_date IS NULL
              AND capacity_alerting.family(ce.resource_type, c.condition) = e.family
              AND (ce.resource_type = e.resource_type OR ce.resource_type IN ('STORAGE', 'DISK'))  -- a full slot says nothing of a quota
+             AND ce.capacity = e.capacity AND ce.unit = e.unit
         JOIN capacity_alerting.notification_alert_l k ON k.alert_hk = c.alert_hk AND k.is_cause
         JOIN capacity_alerting.notification_s n ON n.notification_hk = k.notification_hk AND n.load_end_date IS NULL
              AND n.kind = 'ALERT' AND n.channel = o.channel AND n.contact IS NULL
@@ -1150,7 +1158,7 @@ BEGIN
                 AND (p_tenant_hk IS NULL OR c.tenant_hk = p_tenant_hk)
               FOR NO KEY UPDATE OF c SKIP LOCKED) free
         WHERE e.episode_hk = free.episode_hk AND e.load_end_date IS NULL;
-        UPDATE capacity_alerting.alert_s a SET raised_at = p_at, horizon_until = a.horizon_until - (a.raised_at - p_at)
+        UPDATE capacity_alerting.alert_s a SET raised_at = p_at, escalated_at = NULL, horizon_until = a.horizon_until - (a.raised_at - p_at)
         FROM (SELECT c.alert_hk FROM capacity_alerting.alert_s c
               WHERE c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.raised_at > p_at + interval '5 minutes'
                 AND (p_tenant_hk IS NULL OR c.tenant_hk = p_tenant_hk)
@@ -1313,15 +1321,15 @@ BEGIN
     IF NOT p_is_rehearsal THEN
         -- They are raised again, to whom they are escalated, until somebody acknowledges
         WITH free AS MATERIALIZED (
-            SELECT c.alert_hk, n.due
+            SELECT c.alert_hk
             FROM unnest(v_pairs) p
             JOIN capacity_alerting.alert_l l ON l.capacity_threshold_hk = p.capacity_threshold_hk AND l.resource_utilization_hk = p.resource_utilization_hk
             JOIN capacity_alerting.alert_s c ON c.alert_hk = l.alert_hk AND c.load_end_date IS NULL AND c.resolved_at IS NULL AND c.acknowledged_at IS NULL
             JOIN capacity_alerting.episode_s e ON e.episode_hk = l.episode_hk AND e.load_end_date IS NULL
             JOIN capacity_planning.capacity_threshold_s t ON t.capacity_threshold_hk = p.capacity_threshold_hk AND t.load_end_date IS NULL
                  AND t.escalation_enabled AND t.escalation_delay_minutes > 0
-            CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p_at - c.raised_at) / (60.0 * t.escalation_delay_minutes))::int AS due) n
-            WHERE n.due > c.escalations
+            WHERE floor(extract(epoch FROM p_at - c.raised_at) / (60.0 * t.escalation_delay_minutes))
+                  > floor(extract(epoch FROM coalesce(c.escalated_at, c.raised_at) - c.raised_at) / (60.0 * t.escalation_delay_minutes))
               AND t.alert_enabled IS NOT FALSE
               AND (e.ended_at IS NULL OR t.auto_resolution_enabled IS FALSE)  -- one that resolves itself now is no page any more
               AND NOT (v_is_muting AND capacity_alerting.is_muted(p.capacity_threshold_hk, p.tenant_hk, p.resource_type, p.resource_name, p_at))
@@ -1329,7 +1337,7 @@ BEGIN
               AND (t.business_hours_only IS NOT TRUE OR capacity_alerting.is_in_business_hours(p.tenant_hk, p_at))
             FOR NO KEY UPDATE OF c SKIP LOCKED),
         escalated AS (
-            UPDATE capacity_alerting.alert_s a SET escalations = f.due
+            UPDATE capacity_alerting.alert_s a SET escalations = a.escalations + 1, escalated_at = p_at
             FROM free f WHERE a.alert_hk = f.alert_hk AND a.load_end_date IS NULL
             RETURNING a.alert_hk)
         SELECT array_agg(x.alert_hk) INTO v_escalated FROM escalated x;
@@ -1628,6 +1636,8 @@ found AS (
                WHEN 'stale' THEN format('%s %s was last measured at %s.', j.resource_type, j.resource_name,
                                         to_char(j.measurement_timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
                WHEN 'capacity unknown' THEN format('Register the capacity of %s %s.', j.resource_type, j.resource_name)
+               WHEN 'no forecast of method ENGINE of the last 7 days' THEN 'Run capacity analyze --engine local, once a day.'
+               WHEN 'no forecast of the last 7 days' THEN 'Run capacity analyze, once a day.'
                ELSE format('%s %s: no verdict is possible.', j.resource_type, j.resource_name) END
     FROM capacity_ops.judged(NULL, clock_timestamp()) j WHERE j.obstacle IS NOT NULL)
 SELECT f.capacity_threshold_hk, t.tenant_hk, capacity_ops.tenant_key(t.tenant_hk) AS tenant_id, t.threshold_name, t.resource_type, t.threshold_type,

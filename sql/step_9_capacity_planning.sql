@@ -1058,7 +1058,7 @@ BEGIN ATOMIC
                WHEN j.obstacle = 'the level is not forecast' THEN
                    format('No verdict: forecasts are of the WARNING and CRITICAL levels and of 100%%, not of %s%%.', trim_scale(j.level))
                WHEN j.condition = 'RUNWAY' AND j.obstacle IS NOT NULL THEN
-                   format('No verdict: %s. Run the growth analysis.', j.obstacle)
+                   format('No verdict: %s. Run capacity analyze%s.', j.obstacle, CASE WHEN j.obstacle LIKE '%ENGINE%' THEN ' --engine local' END)
                WHEN j.condition = 'RUNWAY' THEN CASE
                    WHEN j.measure IS NULL THEN format('None: %s%% of the capacity is not in sight.', trim_scale(j.level))
                    WHEN j.utilization >= j.level THEN format('The level of %s%% is past already: free or add capacity.', trim_scale(j.level))

@@ -194,10 +194,14 @@ class Alert:
 
     raised_at: int
     escalated_at: list[int] = field(default_factory=list)
-    escalations: int = 0
     acknowledged_at: int | None = None
     resolved_at: int | None = None
     resolved_by: str | None = None
+
+    @property
+    def escalations(self) -> int:
+        """How often it was escalated."""
+        return len(self.escalated_at)
 
 
 @dataclass
@@ -334,9 +338,9 @@ class Pair:
         if policy.business_hours_only and not gates.business_hours:
             return
         for alert in self._unresolved():
-            due = (at - alert.raised_at) // delay
-            if alert.acknowledged_at is None and due > alert.escalations:
-                alert.escalations = due
+            last = alert.escalated_at[-1] if alert.escalated_at else alert.raised_at
+            due = (at - alert.raised_at) // delay > (last - alert.raised_at) // delay
+            if alert.acknowledged_at is None and due:
                 alert.escalated_at.append(at)
 
 

@@ -1004,13 +1004,14 @@ class _Opened:
             last = last - unheld
 
     def _escalate(self, policy: Ints, row: Ints, when: Ints, until: Ints) -> Ints:
-        """Count and page the escalations of alerts; returns how many delays each had run up to at the last one."""
+        """Count and page the escalations of alerts; returns how many each had."""
         block, at = self.block, self.at
         delay = np.array([p.escalation_minutes * MINUTE for p in block.policies], dtype=np.int64)[policy]
-        reached = np.zeros(policy.size, dtype=np.int64)
+        reached = np.zeros(policy.size, dtype=np.int64)  # how many delays had run up to the last one
+        made = np.zeros(policy.size, dtype=np.int64)
         alive = np.flatnonzero(delay > 0)
         if not alive.size:
-            return reached
+            return made
         gate, slot = self._gate(policy, row), block.slot[policy, row]
         while alive.size:
             due = at[when[alive]] + (reached[alive] + 1) * delay[alive]
@@ -1019,8 +1020,9 @@ class _Opened:
             alive, now = alive[on], now[on]
             reached[alive] = (at[now] - at[when[alive]]) // delay[alive]
             block.count("escalations", slot[alive], at[now])
+            made[alive] += 1
             self._page("escalation", policy[alive], row[alive], now)
-        return reached
+        return made
 
     def _judged(self, policy: Ints, row: Ints, when: Ints) -> tuple[Ints, Ints]:
         """Outcome (an index of `OUTCOMES`), and when what was warned of came (NEVER: it did not, or too late)."""

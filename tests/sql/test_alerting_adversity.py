@@ -262,6 +262,14 @@ def test_windows_of_maintenance_are_gone_through_once_an_evaluation(stage):
             "named, not addressed",
         ),
         (
+            THRESHOLDS + "alert_message_template = 'see https://me:SECRET@wiki/x'",
+            "goes to everybody who is told",
+        ),
+        (
+            THRESHOLDS + "auto_resolution_action = 'see https://me:SECRET@wiki/x'",
+            "goes to everybody who is told",
+        ),
+        (
             "UPDATE capacity_alerting.text_setting SET value = 'https://host/{nonsense}' WHERE name = 'runbook_url'",
             "{nonsense}",
         ),

@@ -323,6 +323,24 @@ def test_tenants_join_the_page_of_the_shared_resource_and_count_for_its_end(stag
     ]
 
 
+def test_a_quota_of_a_tenants_own_is_a_page_of_its_own(stage):
+    """What fills it is not the shared disk, in hand since yesterday."""
+    acme, other = stage.tenant("acme"), stage.tenant("other")
+    for tenant in (None, acme, other):
+        stage.threshold(tenant=tenant)
+    stage.play((0, 91))
+    stage.run("SELECT capacity_alerting.acknowledge(%s, 'ann')", stage.alerts()[0]["alert_hk"])
+    stage.measure(1140, 91)
+    stage.measure(1140, 9.9, capacity=10, tenant=acme, name="documents")
+    stage.measure(1140, 95, tenant=other, name="documents")
+    stage.evaluate(1140)
+    assert len(stage.alerts()) == 3
+    assert [n["subject"] for n in stage.notifications()] == [
+        "CRITICAL: STORAGE disk of the system",
+        "CRITICAL: STORAGE documents of acme",
+    ]
+
+
 def test_a_tenant_that_is_worse_off_than_the_shared_resource_is_told_apart(stage):
     storm(stage, 1)
     stage.run(

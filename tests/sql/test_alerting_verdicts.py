@@ -499,7 +499,25 @@ def test_without_a_forecast_of_it_there_is_no_verdict_and_a_reason(stage, prepar
         "UNKNOWN",
     )
     assert row["recommended_action"].startswith("No verdict: ")
+    if "ENGINE" in reason:
+        assert row["recommended_action"].endswith(" Run capacity analyze --engine local.")
     assert stage.episodes() == []
+
+
+def test_what_keeps_a_runway_from_a_verdict_is_listed_with_what_helps(stage):
+    runway_threshold(stage)
+    half = stage.value(
+        "SELECT capacity_alerting.create_runway_threshold(NULL, 'half', 'STORAGE', 21, 50, 90)"
+    )
+    stage.measure(stage.value("SELECT extract(epoch FROM now() - %s)::float8 / 60", stage.at(0)), 50)
+    advice = stage.rows(
+        "SELECT capacity_threshold_hk AS hk, advice FROM capacity_alerting.threshold_problem "
+        "WHERE problem LIKE 'no forecast%'"
+    )
+    assert {(row["hk"] == half, row["advice"]) for row in advice} == {
+        (False, "Run capacity analyze --engine local, once a day."),
+        (True, "Run capacity analyze, once a day."),
+    }
 
 
 def test_a_probability_of_half_takes_the_databases_own_forecast_too(stage):
