@@ -36,7 +36,7 @@ from capacity_kit.analysis.grids import (
 )
 from capacity_kit.growth import Calendar, Forecast, Prior
 from capacity_kit.growth.backtest import Backtest, backtest
-from capacity_kit.growth.explain import explain
+from capacity_kit.growth.explain import ANNOUNCES, explain
 from capacity_kit.growth.models import LEVELS, MEDIAN
 from capacity_kit.growth.regimes import Regime, dated
 
@@ -53,7 +53,6 @@ CYCLES_OF_HOURS: Final = (24, 24 * WEEK)
 SLICE: Final = 128  # series whose sample paths are in memory at once
 
 TESTED: Final = 90  # days ahead that are backtested
-ANNOUNCES: Final = 0.5  # probability from which a forecast has announced a level
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
 
 REAL: Final = 0.01  # of its level in a year that a trend must be worth
@@ -951,13 +950,12 @@ def _error(own: Backtest, full: Floats, days: int) -> float | None:
 def _sentence(found: _Found) -> str:
     """The engine's sentence, on 30 days ahead."""
     resource, own = found.resource, found.tested
-    known = own.rows(np.isfinite(own.error[:, 29]))
     month = replace(
-        known,
-        series=np.zeros(len(known.origin), np.int64),
-        error=known.error[:, :30],
-        pinball=known.pinball[:, :30],
-        inside=known.inside[:, :30],
+        own,
+        series=np.zeros(len(own.origin), np.int64),
+        error=own.error[:, :30],
+        pinball=own.pinball[:, :30],
+        inside=own.inside[:, :30],
     )
     notes = [f"last measured on {_last(resource)}"] if stale_days(resource) else []
     for at, held in resource.changes:
@@ -975,6 +973,7 @@ def _sentence(found: _Found) -> str:
         tested=month,
         regimes=found.regimes,
         note="; ".join(notes),
+        level="critical level",
     )
 
 

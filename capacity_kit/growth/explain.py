@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from capacity_kit.growth.backtest import Backtest
 from capacity_kit.growth.engine import FEWEST_POINTS, Forecast
@@ -16,6 +17,8 @@ from capacity_kit.growth.sawtooth import SAWTOOTH
 WIDE = 1.0  # an 80 % band as wide as its median says little
 FEW_ORIGINS = 3  # with fewer, a backtest is an anecdote
 TELLS = 0.3  # part of the weight from which a cycle, or the calendar, is worth a word
+ANNOUNCES = 0.5  # probability from which a forecast has announced a level
+FEW_TRUTHS = 5  # with fewer, a band's share of them is an anecdote
 FAINT = 1e-3  # of the value: growth over the horizon, or a cycle, that no one would see
 
 
@@ -28,6 +31,7 @@ def explain(
     tested: Backtest | None = None,
     regimes: Sequence[Regime] = (),
     note: str = "",
+    level: str = "level",
 ) -> str:
     """One sentence on the forecast of one series.
 
@@ -49,6 +53,8 @@ def explain(
         the present regime began, and knows of changes of slope too.
     note : str
         One more part of the sentence, before the doubts.
+    level : str
+        What the level is called that was backtested.
     """
     if said.points[series] < FEWEST_POINTS:
         return (
@@ -73,17 +79,36 @@ def explain(
     if said.points[series] < 2 * said.horizon:
         doubts.append("the record is shorter than two horizons")
     if tested is not None:
-        own = tested.of(series)
+        of_it = tested.of(series)
+        own = of_it.rows(np.isfinite(of_it.error[:, -1]))
         count = len(own.origin)
         if count:
             error = show(float(own.mean_absolute_error()[-1]))
             parts.append(f"{count} origins backtested, error at {said.horizon} {step}s {error}")
         if count < FEW_ORIGINS:
             doubts.append("too little past to test it on")
+        doubts += _past_failures(of_it, own.inside[:, -1], level)
     if note:
         parts.append(note)
     doubt = f"; do not lean on it: {' and '.join(doubts)}" if doubts else ""
     return f"{'; '.join(parts)}{doubt}."
+
+
+def _past_failures(tested: Backtest, inside: npt.NDArray[np.float64], level: str) -> list[str]:
+    """What its own past says against it."""
+    found = []
+    held = int(inside.sum())
+    if len(inside) >= FEW_TRUTHS and 2 * held <= len(inside):
+        found.append(f"{held} of {len(inside)} values lay in the 80 % band")
+    if tested.probability is not None:
+        past = tested.announcements(ANNOUNCES)
+        if past.false > max(past.announced, 1):
+            found.append(f"{past.false} of {past.warned} announcements of its {level} were false")
+        if past.reached - past.announced > max(past.announced, 1):
+            found.append(
+                f"{past.reached - past.announced} of {past.reached} times its {level} came unannounced"
+            )
+    return found
 
 
 def _growth(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from capacity_kit.growth import Calendar, forecast
-from capacity_kit.growth.backtest import backtest
+from capacity_kit.growth.backtest import Backtest, backtest
 from capacity_kit.growth.explain import explain
 from capacity_kit.growth.regimes import dated
 
@@ -94,3 +94,29 @@ def test_a_calendar_with_a_say_is_named_and_cycles_are_still_read():
 def test_a_note_comes_before_the_doubts():
     said = explain(forecast([np.arange(40.0)], 30, 7), 0, note="to the pool's maximum")
     assert "; to the pool's maximum; do not lean on it: " in said
+
+
+def scored(inside, probability, came):
+    """Scores of as many origins, one step ahead."""
+    rows = np.zeros(len(inside))
+    steps = np.asarray(inside, float)[:, None]
+    return Backtest(
+        rows.astype(int), rows.astype(int), np.where(np.isnan(steps), np.nan, 1.0), steps, steps,
+        np.asarray(probability), np.asarray(came),
+    )  # fmt: skip
+
+
+def test_what_its_past_says_against_it_is_a_doubt():
+    said = forecast([100 + np.arange(300.0)], 1, 7)
+    false = scored([1, 1, 1, 1, 1, 1], [0.9, 0.6, 0.7, 0.8, 0.5, 0.1], [1.0, 0, 0, 0, 0, 0])
+    assert explain(said, 0, tested=false, level="critical level").endswith(
+        "; do not lean on it: 4 of 5 announcements of its critical level were false."
+    )
+    missed = scored([1, 0, 0, 1, 0, np.nan], [0.1, 0.2, 0.3, 0.9, np.nan, 0.1], [1.0, 1, 1, 1, np.nan, 0])
+    sentence = explain(said, 0, tested=missed)
+    assert "; 5 origins backtested, error at 1 steps 1; " in sentence
+    assert sentence.endswith(
+        "2 of 5 values lay in the 80 % band and 3 of 4 times its level came unannounced."
+    )
+    good = scored([1, 1, 1, 1, 0, 1], [0.9, 0.9, 0.7, 0.1, 0.1, 0.1], [1.0, 1, 0, 0, 0, 0])
+    assert "do not lean" not in explain(said, 0, tested=good)
