@@ -542,8 +542,12 @@ def nights(study: Study) -> str:
     return f"A night page is a message of alerts or of escalations from {shown}. A storm is one page."
 
 
-def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int, int | None]]:
+def compared(
+    replayed: Replayed, top: int, minimum: int
+) -> tuple[list[tuple[str, pd.DataFrame, int, int | None]], str]:
     """Whose candidates can be drawn: name, candidates, and the places of the present and of the proposed one.
+
+    Where no threshold alone has cases enough for both rates, that is all levels together: moved by the same steps.
 
     Parameters
     ----------
@@ -551,6 +555,15 @@ def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int,
         With proposals.
     top : int
         Of how many thresholds at most, those with the most alerts first.
+    minimum : int
+        Fewest decided alerts for precision, fewest reaches for recall.
+
+    Returns
+    -------
+    list of tuple
+        What is drawn.
+    str
+        What that is, in a sentence.
     """
     names = {
         row["threshold"]: f"{row['threshold_name']} · {row['tenant']}"
@@ -562,9 +575,41 @@ def compared(replayed: Replayed, top: int) -> list[tuple[str, pd.DataFrame, int,
             chosen = np.flatnonzero(candidates["is_proposed"])
             present = int(np.flatnonzero(candidates["is_present"])[0])
             place = int(chosen[0]) if len(chosen) and chosen[0] != present else None
-            found.append((names.get(key, "All levels together"), candidates, present, place))
-    found.sort(key=lambda entry: -int(entry[1]["alerts"].iloc[entry[2]]))
-    return found[:top]
+            found.append((names.get(key, _TOGETHER_NAME), candidates, present, place))
+    if found:
+        found.sort(key=lambda entry: -int(entry[1]["alerts"].iloc[entry[2]]))
+        most = units.count(len(replayed.candidates), "threshold")
+        enough = "those with alerts and reached levels enough for both rates"
+        return found[:top], f"Drawn: {len(found[:top])} of {most}, {enough}."
+    levels = [c for c in replayed.candidates.values() if _is_level(c["policy"].iloc[0])]
+    none = "No threshold has alerts and reached levels enough for both rates"
+    if len(levels) > 1:
+        pooled = _pooled(levels, minimum)
+        if pooled[["precision", "recall"]].notna().all(axis=1).any():
+            drawn = f"Drawn: {len(levels)} of them together, all moved by the same steps."
+            return [(_TOGETHER_NAME, pooled, 0, None)], f"{none} by itself. {drawn}"
+    return [], f"{none}."
+
+
+_TOGETHER_NAME: Final = "All levels together"
+
+
+def _is_level(present: Policy) -> bool:
+    """Whether `_pooled` takes it: a level that rises, which all are moved alike."""
+    return present.condition == "LEVEL" and present.is_judged
+
+
+def _pooled(levels: Sequence[pd.DataFrame], minimum: int) -> pd.DataFrame:
+    """The n-th candidates of all levels as one, the present ones first; of equal candidates each table has one."""
+    counts = ["true", "false", "open", "censored", "reached", "announced"]
+    total = np.zeros((len(tuning.candidates_of(levels[0]["policy"].iloc[0])), len(counts)), dtype=np.int64)
+    for own in levels:
+        rows = dict(zip(own["policy"], own[counts].to_numpy(dtype=np.int64), strict=True))
+        total += np.array([rows[moved] for moved in tuning.candidates_of(own["policy"].iloc[0])])
+    rated = [
+        policy.rated({name: int(n) for name, n in zip(counts, row, strict=True)}, minimum) for row in total
+    ]
+    return pd.DataFrame(rated).astype({"precision": float, "recall": float})
 
 
 def recorded(study: Study, resource_type: str = vault.ALL) -> tuple[pd.DataFrame, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from capacity_kit import plots
 from capacity_kit.alerting.policy import Policy, rated
-from capacity_kit.alerting.tuning import Costs, Proposal
+from capacity_kit.alerting.tuning import Costs, Proposal, candidates_of
 from capacity_kit.reporting import findings, tuning
 from capacity_kit.reporting.study import Study
 
@@ -274,6 +274,33 @@ def test_precision_is_drawn_against_recall_with_the_present_policy_marked():
     assert plots.tradeoff(candidates[2:], present=0, proposed=None, name="x").alt.startswith(
         "x: too few cases"
     )
+
+
+def test_levels_with_too_few_cases_each_are_drawn_together(store):
+    full = (
+        [82] * 8 + [91] * 8 + [100] * 2 + [70] * 8
+    )  # every six hours: both levels are announced two days before
+    plant(store, full * 4 + [70] * 150)
+    few = replayed(store, costs=Costs())
+    assert one(few)["reached"] == one(few, "disk critical")["reached"] == 4
+    ((name, candidates, present, proposed),), said = tuning.compared(few, 4, 5)
+    assert (name, present, proposed) == ("All levels together", 0, None)
+    assert said == (
+        "No threshold has alerts and reached levels enough for both rates by itself."
+        " Drawn: 2 of them together, all moved by the same steps."
+    )
+    now, counts = candidates.iloc[0], ["alerts", "true", "false", "open", "censored", "reached", "announced"]
+    assert [now[name] for name in counts] == [getattr(few.total, name) for name in counts]
+    assert (now["precision"], now["recall"]) == (few.total.precision, few.total.recall)
+    assert len(candidates) == len(candidates_of(Policy(level=80.0)))
+    assert tuning.compared(few, 4, 9) == (
+        [],
+        "No threshold has alerts and reached levels enough for both rates.",
+    )
+    enough = replayed(store, costs=Costs(), minimum=4)
+    drawn, said = tuning.compared(enough, 1, 4)
+    assert [name.partition(" · ")[2] for name, *_ in drawn] == ["System"]
+    assert said == "Drawn: 1 of 2 thresholds, those with alerts and reached levels enough for both rates."
 
 
 def test_what_was_held_back_or_cannot_be_decided_is_drawn_apart():
