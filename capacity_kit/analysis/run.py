@@ -27,7 +27,7 @@ from capacity_kit.analysis.grids import SHORTEST, histories, is_fluctuating, las
 from capacity_kit.analysis.local import Map, Task, in_process
 from capacity_kit.analysis.totals import SUMMABLE, Sums, Whole
 from capacity_kit.analysis.work import Known, Record
-from capacity_kit.errors import CapacityError
+from capacity_kit.errors import USAGE, CapacityError
 from capacity_kit.growth import Calendar, Prior
 from capacity_kit.growth.engine import HEARD
 from capacity_kit.vault import ALL, SYSTEM, Vault, forecasts
@@ -124,18 +124,12 @@ def analyse(
     """
     if days < SHORTEST:
         raise CapacityError(
-            f"A forecast needs {SHORTEST} days or more, not {days}", "Give it a longer --days."
+            f"A forecast needs {SHORTEST} days or more, not {days}", "Give it a longer --days.", USAGE
         )
     if size < 1:
         raise CapacityError(f"A chunk must hold at least one resource, not {size}")
-    scope: dict[str, Any] = {
-        "tenant": store.tenant(tenant),
-        "system_only": tenant == SYSTEM,
-        "resource_type": None if resource_type == ALL else resource_type,
-        "again": dry_run,
-    }
-    counted = store.read("engine_count", as_of=store.as_of(as_of), **scope)
-    moment, total = counted["as_of"].iloc[0].to_pydatetime(), int(counted["resources"].iloc[0])
+    scope = _scope(store, tenant, resource_type, dry_run)
+    moment, total = _counted(store, scope, as_of)
     if not total:
         return
     scope |= {"as_of": moment, "days": days, "size": size}
@@ -156,6 +150,34 @@ def analyse(
         done += len(records)
         left = (time.monotonic() - started) / done * max(total - done, 0)
         yield Analysed(moment, records, recorded, done, total, left)
+
+
+def measured(
+    store: Vault, tenant: str = ALL, resource_type: str = ALL, as_of: datetime | str | None = None
+) -> tuple[datetime, int]:
+    """The time that is looked from, and how many resources were measured by then, recorded already or not.
+
+    Parameters
+    ----------
+    store, tenant, resource_type, as_of
+        As of :func:`analyse`.
+    """
+    return _counted(store, _scope(store, tenant, resource_type, True), as_of)
+
+
+def _scope(store: Vault, tenant: str, resource_type: str, again: bool) -> dict[str, Any]:
+    return {
+        "tenant": store.tenant(tenant),
+        "system_only": tenant == SYSTEM,
+        "resource_type": None if resource_type == ALL else resource_type,
+        "again": again,
+    }
+
+
+def _counted(store: Vault, scope: dict[str, Any], as_of: datetime | str | None) -> tuple[datetime, int]:
+    """The time that is looked from, and how many resources of the scope there are to be looked at."""
+    counted = store.read("engine_count", as_of=store.as_of(as_of), **scope)
+    return counted["as_of"].iloc[0].to_pydatetime(), int(counted["resources"].iloc[0])
 
 
 def _untold(_done: float, _doing: str, _of: float) -> None:

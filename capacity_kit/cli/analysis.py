@@ -46,7 +46,10 @@ def analyze(
     days: Annotated[
         int | None,
         typer.Option(
-            min=1, show_default=False, help="How many days back a fit looks. Default: 30; engine 730."
+            min=1,
+            max=36_500,
+            show_default=False,
+            help="How many days back a fit looks. Default: 30; engine 730.",
         ),
     ] = None,
     as_of: AsOf = None,
@@ -201,7 +204,7 @@ def _analyze_by_engine(
                         more(done.records)
                     else:
                         told = heapq.nsmallest(SHOWN, told + done.records, key=run.urgency)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CapacityError):
             if done and not dry_run:
                 console.err.print(
                     f"{done.done:,} of {done.total:,} resources are done; "
@@ -211,9 +214,11 @@ def _analyze_by_engine(
     if as_json:
         return
     if done is None:
-        raise CapacityError(
-            "There is nothing to analyse", "Nothing was measured, or all is recorded for that time already."
-        )
+        moment, measured = run.measured(opened, tenant, resource_type, last)
+        if not measured:
+            raise CapacityError("There is nothing to analyse", "Nothing was measured of it by then.")
+        console.out.print(f"All {measured:,} resources are recorded as of {units.at(moment)} already.")
+        return
     known = opened.tenants().set_index("tenant_hk")["tenant_bk"]
     _tell_of(told, {f"\\x{hk}": name for hk, name in known.items()}, run.runway)
     more_of = f"; shown are the {len(told)} most urgent" if done.done > len(told) else ""

@@ -38,9 +38,12 @@ def test_the_engine_analyses_and_tells_the_most_urgent_first(own, run):
     assert "40 resources as of 2026-11-01 00:00 UTC: 40 new forecasts, 0 as before." in out
     assert own.rows(COUNT, "ENGINE") == [(40,)]
     assert own.rows(COUNT, "SQL") == [(0,)]
-    code, _, err = run(own, "--engine", "local")
+    code, out, _ = run(own, "--engine", "local")
+    assert code == errors.OK
+    assert out == "All 40 resources are recorded as of 2026-11-01 00:00 UTC already.\n"
+    code, _, err = run(own, "--engine", "local", "--type", "NOSUCH")
     assert code == errors.ERROR
-    assert "recorded for that time already" in err
+    assert "Nothing was measured of it" in err
 
 
 def test_a_narrow_terminal_cuts_no_sentence(many, run, monkeypatch):
@@ -134,6 +137,8 @@ def test_a_replica_is_enough_for_a_dry_run(standby, run, engine):
         ("--thresholds", "--dry-run"),
         ("--engine", "abacus"),
         ("--engine", "local", "--workers", "0"),
+        ("--engine", "local", "--days", "5"),
+        ("--days", "100000000"),
     ],
 )
 def test_what_does_not_go_together_is_refused(many, run, arguments):
@@ -171,6 +176,29 @@ def test_an_interrupted_run_says_how_to_go_on(fill, server18, workers):
         recorded = database.rows(COUNT, "ENGINE")[0][0]
         again = subprocess.run([*command, "--dsn", database.dsn, "--as-of", as_of], **pipes, check=True)
         assert f"{1600 - recorded:,} resources as of" in again.stdout
+    finally:
+        database.drop()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_leaves_word_how_to_go_on(fill, server18):
+    database = server18.create("deployed")
+    fill(database, 4000, 16)
+    command = [sys.executable, "-m", "capacity_kit", "analyze", "--engine", "local", "--workers", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    try:
+        with subprocess.Popen([*command, "--dsn", database.dsn], **pipes) as running:
+            while not database.rows(COUNT, "ENGINE")[0][0]:
+                assert running.poll() is None
+                time.sleep(0.02)
+            own = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+            for worker in own:
+                if b"spawn_main" in Path(f"/proc/{worker}/cmdline").read_bytes():
+                    os.kill(int(worker), signal.SIGKILL)
+            _, err = running.communicate(timeout=60)
+        assert running.returncode == errors.ERROR
+        assert "of 4,000 resources are done; the same command with --as-of 20" in err
+        assert "A worker died" in err
     finally:
         database.drop()
 
