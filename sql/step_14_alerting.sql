@@ -872,6 +872,19 @@ END;
 COMMENT ON FUNCTION capacity_alerting.standing_notifications() IS
     'The notifications that answer for what joins them: they arrived or still may, and the alert that they lead with is not resolved.';
 
+CREATE OR REPLACE FUNCTION capacity_alerting.usage_at(p_resource_hk bytea, p_at timestamptz) RETURNS TABLE (percent numeric, measured_at timestamptz)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT 100 * s.current_value / coalesce(s.maximum_capacity, capacity_ops.capacity_at(s.tenant_hk, s.resource_type, s.resource_name, s.measurement_timestamp)),
+           s.measurement_timestamp
+    FROM (SELECT (SELECT capacity_ops.own_servers()) AS servers) own
+    CROSS JOIN capacity_planning.resource_utilization_s s
+    WHERE s.resource_utilization_hk = p_resource_hk AND s.load_end_date IS NULL AND s.measurement_timestamp <= p_at
+      AND (s.system_identifier IS NULL OR s.system_identifier = ANY (own.servers))
+    ORDER BY s.measurement_timestamp DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION capacity_alerting.usage_at(bytea, timestamptz) IS 'How full a resource was by its newest measurement at a time; percent NULL: its capacity is not known.';
+
 -- One notification for each (channel, contact, kind, family) of these alerts: a storm is one page, and a disk that is full is none of being about to be.
 DROP FUNCTION IF EXISTS capacity_alerting.notify_of(text, bytea[], bytea, timestamptz);  -- before a rehearsal left the alerts that stand alone
 CREATE OR REPLACE FUNCTION capacity_alerting.notify_of(p_kind text, p_alerts bytea[], p_scope bytea, p_at timestamptz, p_is_rehearsal boolean) RETURNS integer
@@ -887,7 +900,7 @@ BEGIN
     END IF;
     WITH event AS MATERIALIZED (
         SELECT a.alert_hk, h.alert_bk, a.tenant_hk, a.severity, capacity_alerting.severity_rank(a.severity) AS rank, a.condition, a.message, a.escalations,
-               a.raised_at, e.resource_type, e.capacity, e.unit, capacity_ops.one_line(e.resource_name) AS resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
+               a.raised_at, e.resource_type, e.capacity, e.unit, e.peak, capacity_ops.one_line(e.resource_name) AS resource_name, capacity_alerting.family(e.resource_type, a.condition) AS family,
                CASE a.condition WHEN 'RUNWAY' THEN -a.value_at_raise ELSE a.value_at_raise END AS fullness, l.capacity_threshold_hk, l.resource_utilization_hk,
                t.auto_resolution_action, capacity_ops.one_line(w.tenant_name) AS tenant_name,
                CASE WHEN p_kind = 'ESCALATION' THEN capacity_alerting.named(t.escalation_contacts) END AS contacts,
@@ -953,6 +966,16 @@ BEGIN
                         CASE WHEN c.tenant_hk IS NULL AND g.tenants > 0 THEN ' The shared resource stands first.' END) END,
                    g.lines,
                    CASE WHEN g.n > 10 THEN format('and %s more', to_char(g.n - 10, 'FM999,999,999')) END,
+                   -- the lines are of when it was raised, and whoever is called now reads them now
+                   CASE WHEN p_kind = 'ESCALATION' OR c.raised_at < p_at THEN (
+                       SELECT format('Now: %s %s ', c.resource_type, c.resource_name)
+                              || CASE WHEN c.condition = 'ABSENCE' OR u.percent IS NULL THEN format('was last measured at %s.', m.at)
+                                      ELSE format('is at %s%%, measured at %s.', round(u.percent, 1), m.at) END
+                              || CASE WHEN c.condition <> 'LEVEL' OR u.percent IS NULL THEN ''
+                                      WHEN v.named ->> 'threshold_operator' IN ('>=', '>') THEN format(' The most since it began: %s%%.', round(greatest(c.peak, u.percent), 1))
+                                      ELSE format(' The least since it began: %s%%.', round(least(c.peak, u.percent), 1)) END
+                       FROM capacity_alerting.usage_at(c.resource_utilization_hk, p_at) u
+                       CROSS JOIN LATERAL (SELECT to_char(u.measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS at) m) END,
                    CASE WHEN c.auto_resolution_action <> '' THEN 'What is to be done: ' || c.auto_resolution_action END,
                    CASE WHEN p_kind = 'ALERT' THEN format('Raised at %s.', to_char(c.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) END,
                    'Acknowledge: capacity alerts ack ' || left(encode(c.alert_hk, 'hex'), 8),
@@ -1015,19 +1038,27 @@ BEGIN
                             AND r.channel = n.channel AND r.contact IS NOT DISTINCT FROM n.contact)),
     told AS MATERIALIZED (
         SELECT DISTINCT i.dedup_key, n.channel, n.contact, n.notification_hk, k.alert_hk, k.is_cause, n.kind, a.resolved_at, a.raised_at, a.severity, a.message,
-               a.resolved_by, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, a.tenant_hk
+               a.resolved_by, e.ended_by = 'WITHDRAWN' AND a.resolved_by = 'auto' AS is_withdrawn, l.resource_utilization_hk, e.resource_type, capacity_ops.one_line(e.resource_name) AS resource_name, a.tenant_hk
         FROM incident i
         JOIN capacity_alerting.notification_s n ON n.dedup_key = i.dedup_key AND n.load_end_date IS NULL AND n.kind IN ('ALERT', 'ESCALATION')
         JOIN capacity_alerting.notification_alert_l k ON k.notification_hk = n.notification_hk
         JOIN capacity_alerting.alert_s a ON a.alert_hk = k.alert_hk AND a.load_end_date IS NULL
-        JOIN capacity_alerting.episode_s e ON e.episode_hk = k.alert_hk AND e.load_end_date IS NULL),
+        JOIN capacity_alerting.episode_s e ON e.episode_hk = k.alert_hk AND e.load_end_date IS NULL
+        JOIN capacity_alerting.alert_l l ON l.alert_hk = k.alert_hk),
     over AS MATERIALIZED (
         SELECT t.dedup_key, count(DISTINCT t.alert_hk) AS n, min(t.raised_at) AS raised_at, max(t.resolved_at) AS resolved_at
         FROM told t GROUP BY t.dedup_key HAVING bool_and(t.resolved_at IS NOT NULL)),
     line AS MATERIALIZED (
-        SELECT x.dedup_key, string_agg(x.line, E'\n' ORDER BY x.place) FILTER (WHERE x.place <= 10) AS lines,
+        SELECT x.dedup_key,
+               string_agg(x.line || CASE WHEN x.is_withdrawn
+                                         THEN ', when its threshold or tenant was switched off'
+                                              || coalesce((SELECT format('; at %s%% when last measured', round(u.percent, 1))
+                                                           FROM capacity_alerting.usage_at(x.resource_utilization_hk, p_at) u WHERE u.percent IS NOT NULL), '')
+                                         ELSE '' END,
+                          E'\n' ORDER BY x.place) FILTER (WHERE x.place <= 10) AS lines,
+               bool_or(x.is_withdrawn) AS is_withdrawn, bool_or(x.is_withdrawn) FILTER (WHERE x.place = 1) AS leads_withdrawn,
                min(x.what) FILTER (WHERE x.place = 1) AS what, min(x.severity) FILTER (WHERE x.place = 1) AS severity
-        FROM (SELECT t.dedup_key, t.severity, format('%s %s of %s', t.resource_type, t.resource_name, o.owner) AS what,
+        FROM (SELECT t.dedup_key, t.severity, t.is_withdrawn, t.resource_utilization_hk, format('%s %s of %s', t.resource_type, t.resource_name, o.owner) AS what,
                      format('%s %s of %s: from %s to %s%s', t.resource_type, t.resource_name, o.owner,
                             to_char(t.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), to_char(t.resolved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
                             CASE WHEN t.resolved_by <> 'auto' THEN ', resolved by ' || t.resolved_by END) AS line,
@@ -1050,8 +1081,9 @@ BEGIN
         FROM (SELECT DISTINCT t.dedup_key, t.channel, t.contact FROM told t JOIN over o ON o.dedup_key = t.dedup_key) r),
     queued AS MATERIALIZED (
         SELECT w.dedup_key, capacity_alerting.enqueue_notification(w.key, 'RESOLUTION', w.channel, w.contact, l.severity,
-                   format('Resolved: %s%s', l.what, CASE WHEN o.n > 1 THEN format(' and %s more', to_char(o.n - 1, 'FM999,999,999')) END),
-                   concat_ws(E'\n', CASE WHEN o.n > 1 THEN format('All %s alerts are over.', to_char(o.n, 'FM999,999,999')) END, l.lines,
+                   format('%s: %s%s', CASE WHEN l.leads_withdrawn THEN 'No longer watched' ELSE 'Resolved' END, l.what, CASE WHEN o.n > 1 THEN format(' and %s more', to_char(o.n - 1, 'FM999,999,999')) END),
+                   concat_ws(E'\n', CASE WHEN o.n > 1 THEN format('All %s alerts are over%s.', to_char(o.n, 'FM999,999,999'),
+                                                                 CASE WHEN l.is_withdrawn THEN ' or no longer watched' END) END, l.lines,
                              CASE WHEN o.n > 10 THEN format('and %s more', to_char(o.n - 10, 'FM999,999,999')) END,
                              'Runbook: ' || capacity_alerting.render_link(v_runbook, c.named),
                              'Report: ' || capacity_alerting.render_link(v_report, c.named), 'key: ' || w.key),

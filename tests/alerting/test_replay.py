@@ -302,6 +302,24 @@ def test_suppression_counts_from_the_last_alert_and_lets_through_what_lasts():
     assert held["held_by"].fillna("").tolist() == ["", "SUPPRESSED", ""]
 
 
+def test_what_is_over_between_two_turns_is_not_alerted_when_the_gate_opens():
+    """Judged at every full hour; muted until half past nine."""
+    muted = Hours(
+        mutes=((dt.datetime(2026, 6, 1, 8, tzinfo=dt.UTC), dt.datetime(2026, 6, 1, 9, 30, tzinfo=dt.UTC)),)
+    )
+    for values, raised in (
+        ([85] * 9, "09:30"),
+        ([85] * 6 + [70, 85, 85], "09:45"),
+        ([85] * 6 + [70, 70, 85], "10:00"),
+        ([85] * 6 + [70, 70, 70], None),
+    ):
+        fleet = Fleet.of(quarters(*values), hours=muted)
+        held_alike(fleet, [Policy(80, frequency_minutes=60)], {"r": muted})
+        [episode] = replay(fleet, [Policy(80, frequency_minutes=60)], detail=True).episodes.itertuples()
+        assert episode.held_by == "MUTED"
+        assert (None if pd.isna(episode.raised_at) else episode.raised_at.strftime("%H:%M")) == raised
+
+
 def test_a_storm_is_one_page():
     storm = pd.concat([quarters(70, 85, 85, name=f"tenant {n:03}") for n in range(200)])
     found = replay(Fleet.of(storm), [Policy(80)])

@@ -82,6 +82,45 @@ def test_escalations_go_to_the_contacts_with_keys_of_their_own_and_they_hear_of_
     assert rows[-4]["subject"].endswith("(escalation 2)")
 
 
+def test_what_is_told_later_than_it_was_raised_says_how_it_stands_now(stage):
+    falls = stage.threshold(20, of="CPU", name="idle", escalation_enabled=True, escalation_delay_minutes=15)
+    stage.configure(falls, threshold_operator="<=")
+    stage.threshold(escalation_enabled=True, escalation_delay_minutes=15)
+    stage.measure(0, 91)
+    stage.measure(0, 10, kind="CPU", name="cores")
+    stage.evaluate(0)
+    assert not any("Now:" in n["body"] for n in stage.notifications())
+    stage.play((5, 99.9), (20, 99.5))
+    (cores,) = [
+        n["body"] for n in stage.notifications() if "CPU" in n["subject"] and n["kind"] == "ESCALATION"
+    ]
+    (disk,) = [
+        n["body"] for n in stage.notifications() if "disk" in n["subject"] and n["kind"] == "ESCALATION"
+    ]
+    assert "STORAGE disk is at 91.0% of its capacity" in disk
+    assert (
+        "Now: STORAGE disk is at 99.5%, measured at 2026-03-02 00:20 UTC. The most since it began: 99.9%."
+        in disk
+    )
+    assert (
+        "Now: CPU cores is at 10.0%, measured at 2026-03-02 00:00 UTC. The least since it began: 10.0%."
+        in cores
+    )
+
+
+def test_what_is_no_longer_watched_is_not_told_as_over(stage):
+    full = stage.threshold()
+    stage.play((0, 95), (15, 99.5))
+    stage.configure(full, is_active=False)
+    stage.evaluate(30)
+    end = stage.notifications()[-1]
+    assert (end["kind"], end["subject"]) == ("RESOLUTION", "No longer watched: STORAGE disk of the system")
+    assert end["body"].splitlines()[0] == (
+        "STORAGE disk of the system: from 2026-03-02 00:00 to 2026-03-02 00:30 UTC, when its threshold or tenant was "
+        "switched off; at 99.5% when last measured"
+    )
+
+
 def test_an_escalation_without_contacts_says_so_on_the_alerts_own_channels(stage):
     stage.threshold(notification_channels=["SLACK"], escalation_enabled=True, escalation_delay_minutes=15)
     stage.play((0, 95), (15, 95))
