@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ if sys.platform != "win32":
     import fcntl
     import resource
     import select
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
 TOO_LONG: Final = "The run took longer than it may, and was ended"
 """What is said of a worker that did not end by itself."""
@@ -73,6 +74,17 @@ _FILE: Final = 1 << 30
 
 _OPEN: Final = 1024
 """Files that a notebook may have open."""
+
+_MESSAGE: Final = 256 << 20
+"""Bytes of the longest message about a cell: what is kept of one, and its escapes."""
+
+_OUTPUTS: Final = {
+    "stream": ("name", "text"),
+    "display_data": ("data", "metadata"),
+    "execute_result": ("data", "metadata", "execution_count"),
+    "error": ("ename", "evalue", "traceback"),
+}
+"""What each kind of output consists of."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +323,7 @@ def _work(telling: Connection, job: Job) -> None:
             dsn=job.dsn,
             cell_timeout=job.cell_timeout,
             progress=partial(_tell, telling) if job.tells else None,
-            execute=None if sys.platform == "win32" else partial(_cells, job, telling.fileno()),
+            execute=None if sys.platform == "win32" else partial(_cells, job),
             secrets=partial(_secrets, telling),
             site_url=job.site_url,
             confinement=confine.in_words(),
@@ -359,12 +371,10 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
-def _cells(job: Job, telling: int, *given: Any) -> tuple[NotebookNode, Failure | None]:
+def _cells(job: Job, *given: Any) -> tuple[NotebookNode, Failure | None]:
     """Run the cells, and end whatever they started, in whichever session it is."""
     try:
-        return forked(
-            *given, run_timeout=job.run_timeout, memory=job.memory, closing=[telling], hidden=job.hidden
-        )
+        return forked(*given, run_timeout=job.run_timeout, memory=job.memory, hidden=job.hidden)
     finally:
         _end_below()
 
@@ -379,7 +389,6 @@ def forked(
     *,
     run_timeout: int = 1800,
     memory: int = 2 << 30,
-    closing: Sequence[int] = (),
     hidden: Sequence[Path] = (),
 ) -> tuple[NotebookNode, Failure | None]:
     """Run a notebook's cells in a process forked from this one, with IPython but without a kernel's start.
@@ -392,8 +401,6 @@ def forked(
         Seconds for all cells.
     memory : int
         Bytes of data that their process may hold.
-    closing : sequence of int
-        Descriptors that are none of theirs.
     hidden : sequence of Path
         Files that they cannot read.
 
@@ -416,21 +423,18 @@ def forked(
         sys.stderr.flush()
         child = os.fork()
         if child == 0:
-            receiving.close()
-            for descriptor in closing:
-                os.close(descriptor)
             _live(executed, sending, Path(scratch), environment, cell_timeout, memory, hidden)
         sending.close()
         end = time.monotonic() + run_timeout
-        patience = end
+        patience, heard = end, bytearray()
         try:
             while True:
-                if not receiving.poll(max(0.0, min(end, patience) - time.monotonic())):
+                told = _next(receiving.fileno(), heard, min(end, patience))
+                if told is None:
                     over = "run" if time.monotonic() >= end else "cell"
                     limit = run_timeout if over == "run" else cell_timeout
                     failure = f"TimeoutError: the {over} took longer than {limit} seconds, and was ended"
                     break
-                told = json.loads(receiving.recv_bytes())
                 if told.get("over"):
                     break
                 at = told["cell"]
@@ -440,14 +444,62 @@ def forked(
                     if progress:
                         progress(at, len(executed.cells), run.section(executed, at))
                     continue
-                cell.outputs = [nbformat.from_dict(output) for output in told["outputs"]]  # type: ignore[no-untyped-call]
-                cell.execution_count = told["count"]
+                cell.outputs = [_output(output) for output in told["outputs"]]
+                cell.execution_count = int(told["count"])
         except EOFError:
             failure = "DeadKernelError: the process that ran the notebook ended without a word"
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            failure = "DeadKernelError: the process that ran the notebook said what is none of its messages"
         finally:
             receiving.close()
             _kill(child)
     return run.concluded(executed, name, at, failure)
+
+
+def _next(receiving: int, heard: bytearray, until: float) -> dict[str, Any] | None:
+    """The next message of the cells' process, which may be anything; None when it is not whole by `until`.
+
+    Parameters
+    ----------
+    receiving : int
+        The descriptor it comes from: a `Connection` would wait for the rest of a message, however long.
+    heard : bytearray
+        What was read so far and is no whole message yet.
+    until : float
+        By the monotonic clock.
+
+    Raises
+    ------
+    EOFError
+        If there will be none.
+    ValueError, RecursionError
+        If it is none.
+    """
+    while True:
+        if len(heard) >= 4:
+            (size,) = struct.unpack_from("!i", heard)
+            if not 0 <= size <= _MESSAGE:
+                raise ValueError("a message of no such length")
+            if len(heard) >= 4 + size:
+                told: dict[str, Any] = json.loads(heard[4 : 4 + size])
+                del heard[: 4 + size]
+                return told
+        left = until - time.monotonic()
+        if left <= 0 or not wait([receiving], left):
+            return None
+        block = os.read(receiving, 1 << 20)
+        if not block:
+            raise EOFError
+        heard += block
+
+
+def _output(told: Mapping[str, Any]) -> NotebookNode:
+    """An output of a cell, with what its kind has and nothing else."""
+    kind = told["output_type"]
+    found: NotebookNode = nbformat.from_dict(  # type: ignore[no-untyped-call]
+        {"output_type": kind, **{name: told[name] for name in _OUTPUTS[kind]}}
+    )
+    return found
 
 
 @contextmanager
@@ -614,6 +666,7 @@ def _live(
         tempfile.tempdir = None
         os.chdir(scratch)
         said = _redirect(scratch / ".said")
+        _keep_open(telling.fileno(), said)
         limits = (
             (resource.RLIMIT_DATA, memory),
             (resource.RLIMIT_FSIZE, _FILE),
@@ -682,6 +735,15 @@ def _redirect(file: Path) -> int:
     os.dup2(writing, 2)
     file.unlink()
     return reading
+
+
+def _keep_open(*descriptors: int) -> None:
+    """Close what this process was born with beyond these: the life line of what forks workers, for one."""
+    for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+        if descriptor > 2 and descriptor not in descriptors:
+            with suppress(OSError):
+                os.close(descriptor)
+    resource_tracker._resource_tracker._fd = None  # type: ignore[attr-defined] # the cells start their own
 
 
 def _shell(scratch: Path) -> _Shell:

@@ -139,6 +139,55 @@ def test_a_run_has_its_time_too():
     assert failure.error == "TimeoutError: the run took longer than 3 seconds, and was ended"
 
 
+TELLS = """
+import gc, os, signal, struct, time
+from multiprocessing.connection import Connection
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+(telling,) = [o for o in gc.get_objects() if isinstance(o, Connection) and not o.closed and o.writable]
+def tell(said, size=None):
+    os.write(telling.fileno(), struct.pack("!i", len(said) if size is None else size) + said)
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("b'{', 100_000", "TimeoutError: the run took longer than 3 seconds, and was ended"),
+        ("b'', -1", "DeadKernelError: the process that ran the notebook said what is none"),
+        ("b'', 2**31 - 1", "DeadKernelError: the process that ran the notebook said what is none"),
+        ("b'5'", "DeadKernelError: the process that ran the notebook said what is none"),
+        ("b'[' * 60_000", "DeadKernelError: the process that ran the notebook said what is none"),
+        ("b'{\"cell\": 99}'", "DeadKernelError: the process that ran the notebook said what is none"),
+        (
+            'b\'{"cell": 4, "count": 1, "outputs": [{"output_type": "odd"}]}\'',
+            "DeadKernelError: the process that ran the notebook said what is none",
+        ),
+    ],
+)
+def test_whatever_the_cells_tell_of_themselves_it_is_their_failure(said, error):
+    _, failure = forked("print('kept')", f"{TELLS}\ntell({said}); time.sleep(60)", run_timeout=3)
+    assert failure.error.startswith(error)
+
+
+def test_the_cells_have_no_descriptor_that_is_none_of_theirs():
+    reading, writing = os.pipe()
+    try:
+        found, failure = forked(
+            "import os\n"
+            "for name in os.listdir('/proc/self/fd'):\n"
+            "    try: print(os.readlink(f'/proc/self/fd/{name}'))\n"
+            "    except OSError: pass",
+            "import multiprocessing as m\nwith m.get_context('spawn').Pool(1) as pool: print(pool.map(abs, [-5]))",
+        )
+        assert failure is None
+        assert os.readlink(f"/proc/self/fd/{reading}") not in said(found)  # noqa: PTH115
+        assert said(found).count("pipe:") == 1
+        assert "[5]" in said(found)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_a_hundred_megabytes_are_cut_and_the_cut_is_told():
     executed, failure = forked("for _ in range(100): print('x' * 1_000_000)")
     assert failure is None
