@@ -150,7 +150,7 @@ def notebook(executed: NotebookNode, secrets: Mapping[str, str]) -> Leak | None:
         ) or _kind("\n".join([cell.source, *_texts(dict(cell.metadata))]), secrets, is_code=True)
         if kind:
             return Leak(place, kind)
-    kind = _kind("\n".join(_texts(dict(executed.metadata))), secrets, is_code=True)
+    kind = _kind("\n".join(_texts(executed)), secrets, is_code=True)  # what else a file may carry along
     return Leak("the notebook", kind) if kind else None
 
 

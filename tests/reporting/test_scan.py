@@ -98,6 +98,23 @@ def test_a_secret_in_two_pieces_one_said_after_the_other_is_one():
     assert scan.notebook(new_notebook(cells=[cell]), {"a-token-of-ours": "it"}) == scan.Leak("cell 1", "it")
 
 
+@pytest.mark.parametrize("where", ["ename", "output", "cell", "id", "attachments", "language"])
+def test_it_is_found_wherever_a_file_may_carry_it(where):
+    executed = said("nothing")
+    error = new_output("error", ename="E", evalue="", traceback=[])
+    executed.cells[1].outputs.append(error)
+    found = {
+        "ename": lambda: error.update(ename=HARD),
+        "output": lambda: error.update(more={HARD: 1}),
+        "cell": lambda: executed.cells[1].update(more=[HARD]),
+        "id": lambda: executed.cells[0].update(id=HARD),
+        "attachments": lambda: executed.cells[0].update(attachments={"a": {"text/plain": HARD}}),
+        "language": lambda: executed.metadata.update(language_info={"name": HARD}),
+    }
+    found[where]()
+    assert scan.notebook(executed, {HARD: "the database's password"}).kind == "the database's password"
+
+
 def test_source_text_and_marks_are_looked_at_too_but_code_that_hands_a_password_on_is_none():
     secrets = {"a-token-of-ours": "it"}
     assert (
