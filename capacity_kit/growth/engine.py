@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -231,10 +232,12 @@ def forecast(
     Raises
     ------
     ValueError
-        If the horizon or a season is less than one step, a history is not one-dimensional, or priors or calendar are
+        If a number of steps is not whole or less than one, a history is not one-dimensional, or priors or calendar are
         those of another number of series.
     """
     cycles = _checked(horizon, seasons)
+    if weighed is not None:
+        _checked(weighed, ())
     usable = [_usable(history, i) for i, history in enumerate(histories)]
     count = len(usable)
     priors = one_each(prior, count)
@@ -272,7 +275,10 @@ Usable = tuple[Floats, npt.NDArray[np.bool_]]
 
 
 def _checked(horizon: int, seasons: int | Sequence[int]) -> tuple[int, ...]:
-    cycles = (seasons,) if isinstance(seasons, int) else tuple(seasons)
+    cycles = tuple(seasons) if isinstance(seasons, Sequence | np.ndarray) else (seasons,)
+    for steps in (horizon, *cycles):
+        if not isinstance(steps, Integral):
+            raise ValueError(f"a horizon and a season are whole numbers of steps, not {steps}")
     if horizon < 1:
         raise ValueError(f"the horizon must be at least one step, not {horizon}")
     if any(cycle < 1 for cycle in cycles):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 How = Literal["last", "mean", "max"]
+
+MOST = 100_000_000  # steps of a grid: more are a mistake, and no memory
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,16 @@ def regular(times: npt.ArrayLike, values: npt.ArrayLike, step: float, how: How =
     Raises
     ------
     ValueError
-        If the arrays differ in length, or the step is not positive.
+        If the arrays differ in length, the step is not positive, `how` is none of the three, or the times are more than
+        MOST steps apart.
     """
     t, v = np.asarray(times, float).ravel(), np.asarray(values, float).ravel()
     if t.size != v.size:
         raise ValueError(f"{t.size} times but {v.size} values")
     if not step > 0:
         raise ValueError(f"the step must be positive, not {step}")
+    if how not in get_args(How):
+        raise ValueError(f"a bin has its last value, its mean or its max, and no {how!r}")
     given = t.size
     known = np.isfinite(t) & np.isfinite(v)
     t, v = t[known], v[known]
@@ -67,6 +72,8 @@ def regular(times: npt.ArrayLike, values: npt.ArrayLike, step: float, how: How =
     t, v = t[order], v[order]
     newest = np.append(t[1:] != t[:-1], True)
     t, v = t[newest], v[newest]
+    if (t[-1] - t[0]) / step > MOST:
+        raise ValueError(f"times from {t[0]:g} to {t[-1]:g}, in steps of {step:g}: are some in another unit?")
     bins = np.floor(t / step).astype(np.int64)
     first = int(bins[0])
     bins -= first
@@ -91,7 +98,7 @@ def rates(times: npt.ArrayLike, totals: npt.ArrayLike) -> tuple[Floats, Floats]:
     times : array_like, shape (readings,)
         Strictly rising.
     totals : array_like, shape (readings,)
-        The counter. A fall is a reset to zero: what it shows since is what came since.
+        The counter. A fall is a reset to zero: what it shows since is what came since. Of a NaN there is no rate.
 
     Returns
     -------
@@ -101,10 +108,12 @@ def rates(times: npt.ArrayLike, totals: npt.ArrayLike) -> tuple[Floats, Floats]:
     Raises
     ------
     ValueError
-        If times do not rise.
+        If the arrays differ in length, or times do not rise.
     """
     t, total = np.asarray(times, float), np.asarray(totals, float)
-    if (np.diff(t) <= 0).any():
+    if t.shape != total.shape:
+        raise ValueError(f"{t.size} times but {total.size} totals")
+    if not (np.diff(t) > 0).all():
         raise ValueError("times must rise")
     gain = np.diff(total)
     return t[1:], np.where(gain < 0, total[1:], gain) / np.diff(t)

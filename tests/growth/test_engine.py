@@ -284,6 +284,13 @@ def test_bad_arguments_are_named():
         forecast([np.arange(50.0)], 0)
     with pytest.raises(ValueError, match="season"):
         forecast([np.arange(50.0)], 5, 0)
+    with pytest.raises(ValueError, match="at least one step, not -3"):
+        forecast([np.arange(50.0)], 5, 7, weighed=-3)
+    for horizon, seasons in ((5.0, 7), (5, 3.5), (5, (7, 3.5))):
+        with pytest.raises(ValueError, match="whole numbers"):
+            forecast([np.arange(50.0)], horizon, seasons)
+    same = forecast([np.arange(50.0)], np.int64(5), np.int64(7))
+    np.testing.assert_array_equal(same.quantiles, forecast([np.arange(50.0)], 5, 7).quantiles)
     with pytest.raises(ValueError, match="history 1 has 2 dimensions"):
         forecast([np.arange(50.0), np.ones((2, 50))], 5)
 

@@ -56,6 +56,10 @@ def test_bad_arguments_are_named():
         regular([1, 2], [1], 60)
     with pytest.raises(ValueError, match="positive"):
         regular([1], [1], 0)
+    with pytest.raises(ValueError, match="median"):
+        regular([1], [1], 60, "median")
+    with pytest.raises(ValueError, match="another unit"):
+        regular([0, 1e30], [1, 2], 1)
 
 
 def test_a_reset_of_a_counter_is_no_negative_rate():
@@ -67,3 +71,5 @@ def test_a_reset_of_a_counter_is_no_negative_rate():
 def test_times_of_a_counter_must_rise():
     with pytest.raises(ValueError, match="rise"):
         rates([0, 0], [1, 2])
+    with pytest.raises(ValueError, match="3 times but 2 totals"):
+        rates([0, 1, 2], [1, 2])
