@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from typing import Any, Final
 
 import bleach  # type: ignore[import-untyped]
@@ -32,6 +33,8 @@ _ATTRIBUTES: Final = frozenset([
 ])
 # fmt: on
 _LABEL: Final = re.compile(r'aria-label="([^"]*)"')
+_PRINTED: Final = 100_000
+"""Characters of printed text that a page shows; what is beyond stands in the notebook beside it."""
 _PRIORITY: Final = [MIME, "image/png", "text/html", "text/markdown", "text/plain"]
 
 
@@ -60,6 +63,7 @@ class Page:
         self.descriptions = descriptions
         self.headings: list[tuple[str, str]] = []
         self._regions: Counter[str] = Counter()
+        self._room = _PRINTED
         self._markdown = mistune.create_markdown(renderer=_Headings(self.headings), plugins=["table"])
 
     @property
@@ -104,6 +108,15 @@ class Page:
     def block(self, html: str) -> str:
         """An output's HTML, cleaned, its tables named apart."""
         return _LABEL.sub(lambda found: f'aria-label="{self.region(found[1])}"', clean(html))
+
+    def printed(self, text: str) -> str:
+        """Printed text as it is, as far as the page has room for it."""
+        shown, self._room = text[: self._room], max(0, self._room - len(text))
+        html = f"<pre>{escape(shown)}</pre>" if shown else ""
+        if len(shown) < len(text):
+            rest = f"{len(text) - len(shown):,} more characters were printed here"
+            html += f'<p class="more">{rest}; they stand in notebook.ipynb beside this page.</p>'
+        return html
 
     def prose(self, source: str) -> str:
         """Markdown as HTML. Markup in it is text, and its first-level heading is the page's, shown once above."""

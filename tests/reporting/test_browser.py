@@ -7,10 +7,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from capacity_kit import settings, vault
 from capacity_kit.analysis import run as analysis
-from capacity_kit.reporting import run
+from capacity_kit.reporting import render, run
+from capacity_kit.reporting.result import Failure, Result
 
 NOTEBOOKS = ("deployment_verification", "growth_analysis", "monthly_review", "threshold_tuning")
 SIZES = ("desktop", "phone")
@@ -149,6 +151,25 @@ def test_the_index_leads_to_every_report(published, open_page, size, readable):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_report_is_accessible(published, open_page, name, accessible):
     accessible(open_page(published[1][name].page, "phone"))
+
+
+def test_printed_text_is_wrapped_and_needs_no_scrolling(open_page, tmp_path, accessible, readable):
+    long, lines = "x" * 5_000, "".join(f"row {n:03d}   " * 30 + "\n" for n in range(50))
+    outputs = [new_output("stream", name="stdout", text=text) for text in (long, lines)]
+    notebook = new_notebook(cells=[new_code_cell("y = 1 # " + "z" * 500, outputs=outputs)])
+    failure = Failure(notebook="printing", cell=1, section="", error="ValueError: " + "e" * 1_000)
+    done = Result("failed", "Failed.", title="Printing", as_of=AS_OF, failure=failure)
+    file = tmp_path / "index.html"
+    file.write_text(render.page(notebook, done, {}))
+    page = open_page(file, "phone")
+    page.locator(".failure summary").click()
+    readable(page, file)
+    scrolled = (
+        "[...document.querySelectorAll('pre, .error')].filter(e => e.scrollWidth > e.clientWidth).length"
+    )
+    assert page.locator("pre").count() == 3
+    assert page.evaluate(scrolled) == 0
+    accessible(page)
 
 
 def test_the_latest_address_is_accessible_and_leads_on(published, open_page, tmp_path, accessible):

@@ -163,6 +163,19 @@ def test_warnings_stay_out_and_printed_text_is_text():
     assert_harmless(html)
 
 
+def test_a_page_stays_small_whatever_is_printed_and_says_what_it_leaves_out():
+    said = [new_output("stream", name="stdout", text="<" * 60_000) for _ in range(3)]
+    said.append(new_output("display_data", data={"text/plain": "x" * 1_000_000}))
+    html = page(new_code_cell("", outputs=said))
+    assert len(html) < 450_000
+    found = BeautifulSoup(html, "html.parser").main
+    assert [len(pre.text) for pre in found.find_all("pre")] == [60_000, 40_000]
+    assert [p.text.split(" ", 1)[0] for p in found.select("p.more")] == ["20,000", "60,000", "1,000,000"]
+    assert found.select("p.more")[0].text.endswith(
+        "more characters were printed here; they stand in notebook.ipynb beside this page."
+    )
+
+
 def test_what_changed_stands_before_what_the_notebook_shows():
     html = page(tenant="ALL", compared_with="2026-10-01T00:00:00+00:00", changes=(f"Newly at risk: {EVIL}.",))
     assert_harmless(html)
