@@ -25,7 +25,7 @@ MONTHS: Final = "_month"
 ATTENTION: Final = "_attention"
 
 FIRST: Final = 10
-"""Reports that need attention on the front page; more have pages of their own."""
+"""Reports that need attention on the front page, of each state as many; more have pages of their own."""
 NEWEST: Final = 12
 """Of the newest reports as many are on the front page; more are on the tenants' and the months' pages."""
 NAMED: Final = 40
@@ -95,6 +95,19 @@ class Found:
     def attention(self) -> list[Entry]:
         """Of those the ones that need attention."""
         return [entry for entry in self.standing if entry.verdict != "ok"]
+
+    def first(self, most: int) -> list[Entry]:
+        """Of those so many, the gravest first: of each state as many, so that failures hide nothing at risk."""
+        by_state: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.attention:
+            by_state[entry.verdict].append(entry)
+        turns = sorted(
+            (turn, site.GRAVITY[entry.verdict], entry)
+            for entries in by_state.values()
+            for turn, entry in enumerate(entries)
+        )
+        chosen = {entry for *_, entry in turns[:most]}
+        return [entry for entry in self.attention if entry in chosen]
 
     def row(self, entry: Entry) -> Row:
         """A report with the runways of its series up to it."""
@@ -235,7 +248,7 @@ def _front(found: Found) -> str:
         count=len(found.entries),
         tenants_count=len(tenants),
         named=tenants if len(tenants) <= NAMED else [],
-        attention=[found.row(entry) for entry in found.attention[:FIRST]],
+        attention=[found.row(entry) for entry in found.first(FIRST)],
         attention_count=len(found.attention),
         tally=[
             (state, n) for state in site.GRAVITY if (n := sum(e.verdict == state for e in found.attention))

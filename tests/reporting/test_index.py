@@ -148,6 +148,18 @@ def test_the_gravest_comes_first_then_the_shortest_runway(tmp_path):
     assert tally.text.split() == ["1", "failed", "1", "cannot", "be", "trusted", "3", "at", "risk"]
 
 
+def test_many_failures_hide_nothing_at_risk(tmp_path):
+    failing = [result(f"f{n:02d}", verdict="failed") for n in range(12)]
+    risks = [result(f"r{n}", verdict="at risk", runway=(lasting(20 + n),)) for n in range(2)]
+    put(tmp_path, *failing, *risks, result("doubted", verdict="cannot be trusted"))
+    write(tmp_path)
+    first = soup(tmp_path / "index.html").find("table")
+    labels = [row.td.a.contents[0] for row in first.select("tbody tr")]
+    assert labels == [*(f"F{n:02d}" for n in range(7)), "Doubted", "R0", "R1"]
+    assert first.caption.text == "Latest reports that need attention, the gravest of each state"
+    assert len(listed(tmp_path / "_attention/index.html")) == 15
+
+
 def test_another_parameters_report_stands_until_one_that_looked_at_everything(tmp_path):
     usual, other = result(month=9), result(month=10, verdict="at risk")
     put(tmp_path, usual)
