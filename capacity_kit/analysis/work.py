@@ -56,6 +56,7 @@ TESTED: Final = 90  # days ahead that are backtested
 FEWEST_ORIGINS: Final = 3  # below, an error is an anecdote and stays unsaid
 
 REAL: Final = 0.01  # of its level in a year that a trend must be worth
+OUTPACED: Final = 2.0  # times the forecast's growth that the newest regime's must be to be told beside it
 SLOW: Final = 0.001  # of its level a day below which growth is slow
 SWING: Final = 0.02  # of its level that a cycle must move it by
 NOISE: Final = 0.2  # of its level by which half of its days may miss a quiet series
@@ -974,7 +975,34 @@ def _sentence(found: _Found) -> str:
         regimes=found.regimes,
         note="; ".join(notes),
         level="critical level",
+        doubt=_outpaced(found),
     )
+
+
+def _outpaced(found: _Found) -> str:
+    """Whether it has grown much faster since its growth changed than the forecast takes over, and then full when."""
+    newest = max(found.regimes, key=lambda regime: regime.start, default=None)
+    if newest is None or newest.kind != "slope":
+        return ""
+    since = found.history[newest.start :]
+    known = np.flatnonzero(np.isfinite(since) & (since >= 0))
+    if known.size < 2 * WEEK:
+        return ""
+    ends = known[:WEEK], known[-WEEK:]
+    pace = float((np.median(since[ends[1]]) - np.median(since[ends[0]])) / np.median(ends[1] - ends[0]))
+    ahead = found.said.quantiles[0, :, MEDIAN]
+    if pace <= OUTPACED * max(0.0, float(ahead[4 * WEEK] - ahead[0]) / (4 * WEEK)):
+        return ""
+    resource = found.resource
+    told = (
+        f"its growth changed on {units.at(_day(resource, found.history, newest.start), clock=False)} and most of its "
+        f"past says otherwise: since then it is +{units.quantity(pace, resource.unit)} a day"
+    )
+    left = resource.capacity - resource.usage
+    if found.high is not None or resource.changes or not left > 0:
+        return told
+    days = left / pace - found.elapsed - stale_days(resource)
+    return f"{told}, and going on so it is full in {max(0, int(days))} days"
 
 
 def _last(resource: Resource) -> str:

@@ -32,6 +32,7 @@ def explain(
     regimes: Sequence[Regime] = (),
     note: str = "",
     level: str = "level",
+    doubt: str = "",
 ) -> str:
     """One sentence on the forecast of one series.
 
@@ -55,6 +56,8 @@ def explain(
         One more part of the sentence, before the doubts.
     level : str
         What the level is called that was backtested.
+    doubt : str
+        One more doubt.
     """
     if said.points[series] < FEWEST_POINTS:
         return (
@@ -73,7 +76,7 @@ def explain(
     ):
         parts.append("ends of months and holidays reckoned apart")
     parts.append(f"80 % band in {said.horizon} {step}s {show(float(low[-1]))} to {show(float(high[-1]))}")
-    doubts = []
+    doubts = [doubt] if doubt else []
     if high[-1] - low[-1] > WIDE * median[-1]:
         doubts.append("the band is wider than the value itself")
     if said.points[series] < 2 * said.horizon:
@@ -90,8 +93,8 @@ def explain(
         doubts += _past_failures(of_it, own.inside[:, -1], level)
     if note:
         parts.append(note)
-    doubt = f"; do not lean on it: {' and '.join(doubts)}" if doubts else ""
-    return f"{'; '.join(parts)}{doubt}."
+    why = f"; do not lean on it: {' and '.join(doubts)}" if doubts else ""
+    return f"{'; '.join(parts)}{why}."
 
 
 def _past_failures(tested: Backtest, inside: npt.NDArray[np.float64], level: str) -> list[str]:

@@ -1,4 +1,5 @@
 import pickle
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -38,6 +39,23 @@ def test_series_whose_answer_is_known(chunk, name, usage, pattern, days, rate, i
         assert found["time_to_capacity_days"] is None
     else:
         assert days[0] <= found["time_to_capacity_days"] <= days[1]
+
+
+def test_growth_that_is_faster_of_late_than_forecast_is_told_beside_it(chunk):
+    """Level for a year, 5 GB a day in the last 25 days, 150 GB from full."""
+    t = np.arange(365.0)
+    usage = 100e9 + 0.2e9 * t + 4.8e9 * np.maximum(t - 340, 0) + np.random.default_rng(3).normal(0, 1e9, 365)
+    late, steady = (
+        analyse(chunk((t[::-1], x), capacity=x[-1] + 150e9))[0]["pattern_description"]
+        for x in (usage, 100e9 + 2e9 * t + np.random.default_rng(3).normal(0, 1e9, 365))
+    )
+    said = re.search(
+        r"its growth changed on (\S+) .* since then it is \+(\S+) GiB a day, .* full in (\d+) days", late
+    )
+    assert "2026-09-29" <= said[1] <= "2026-10-14"
+    assert float(said[2]) == pytest.approx(5e9 / 2**30, rel=0.25)
+    assert int(said[3]) == pytest.approx(30, abs=8)
+    assert "most of its past" not in steady
 
 
 def test_a_level_that_a_forecast_returns_to_is_no_trend(chunk):
