@@ -65,6 +65,24 @@ CREATE TABLE IF NOT EXISTS capacity_alerting.text_setting (
 );
 COMMENT ON TABLE capacity_alerting.text_setting IS
     'Settings of alerting that are words; the numbers stand in capacity_ops.setting. A link that carries a name or a password is refused.';
+-- A CHECK prints the row that it refuses, on the terminal and into the server's log: what may hold a secret is refused before.
+CREATE OR REPLACE FUNCTION capacity_alerting.refuse_address() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'channel' AND to_jsonb(NEW) ->> 'name' !~ '^[A-Z][A-Z0-9_]*$' THEN
+        RAISE EXCEPTION 'a channel is named, in capitals, digits and underscores, not addressed'
+            USING HINT = 'Its address, which is a secret, stands where notifications are sent from.', ERRCODE = 'check_violation';
+    ELSIF TG_TABLE_NAME = 'text_setting' AND to_jsonb(NEW) ->> 'value' ~ '://[^/]*@' THEN
+        RAISE EXCEPTION 'a link with a name or a password in it goes to everybody who is told'
+            USING HINT = 'Leave what stands before the @ out of it.', ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION capacity_alerting.refuse_address() IS 'Refuses an address in place of a channel''s name, and a link with a password, without repeating it.';
+CREATE OR REPLACE TRIGGER refuse_address BEFORE INSERT OR UPDATE ON capacity_alerting.channel
+    FOR EACH ROW EXECUTE FUNCTION capacity_alerting.refuse_address();
+CREATE OR REPLACE TRIGGER refuse_address BEFORE INSERT OR UPDATE ON capacity_alerting.text_setting
+    FOR EACH ROW EXECUTE FUNCTION capacity_alerting.refuse_address();
 COMMENT ON COLUMN capacity_alerting.text_setting.value IS 'NULL: not set, and left out of messages.';
 INSERT INTO capacity_alerting.text_setting (name, value, description) VALUES
     ('runbook_url', NULL, 'what to do about an alert: a link under each message; placeholders as in message templates'),
@@ -414,7 +432,11 @@ BEGIN
     IF to_regclass('capacity_alerting.evaluation') IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT e.evaluated_at INTO v_newest FROM capacity_alerting.evaluation e WHERE e.is_live ORDER BY e.evaluation_id DESC LIMIT 1;
+    -- One tenant's evaluation says nothing of the others: it counts only where all are evaluated one by one
+    SELECT e.evaluated_at INTO v_newest FROM capacity_alerting.evaluation e
+    WHERE e.is_live AND (e.tenant_hk IS NULL OR NOT EXISTS (
+        SELECT FROM capacity_alerting.evaluation w WHERE w.is_live AND w.tenant_hk IS NULL AND w.evaluated_at > v_now - interval '7 days'))
+    ORDER BY e.evaluation_id DESC LIMIT 1;
     IF v_newest IS NULL OR v_newest > v_now + interval '5 minutes'
        OR v_newest < v_now - make_interval(secs => 3 * capacity_ops.setting('monitoring_interval_seconds')::float8) THEN
         RETURN NULL;  -- silence is what the one outside is waiting for
@@ -427,7 +449,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_alerting.claim_heartbeat(text, integer) IS
-    'The newest live evaluation, if p_sender is to tell the world outside of it; NULL: it was told already, another sender is about to, or the evaluation is older than three monitoring intervals, and then silence is the message.';
+    'The newest live evaluation (of the system and every tenant, where there was such a one in the last week), if p_sender is to tell the world outside of it; NULL: it was told already, another sender is about to, or the evaluation is older than three monitoring intervals, and then silence is the message.';
 
 CREATE OR REPLACE FUNCTION capacity_alerting.settle_heartbeat(p_sender text, p_evaluated_at timestamptz, p_error text) RETURNS void
 LANGUAGE sql VOLATILE

@@ -976,7 +976,7 @@ BEGIN
                                       ELSE format(' The least since it began: %s%%.', round(least(c.peak, u.percent), 1)) END
                        FROM capacity_alerting.usage_at(c.resource_utilization_hk, p_at) u
                        CROSS JOIN LATERAL (SELECT to_char(u.measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS at) m) END,
-                   CASE WHEN c.auto_resolution_action <> '' THEN 'What is to be done: ' || c.auto_resolution_action END,
+                   CASE WHEN c.auto_resolution_action <> '' THEN 'What is to be done: ' || capacity_ops.render_template(c.auto_resolution_action, v.named) END,
                    CASE WHEN p_kind = 'ALERT' THEN format('Raised at %s.', to_char(c.raised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) END,
                    'Acknowledge: capacity alerts ack ' || left(encode(c.alert_hk, 'hex'), 8),
                    'Runbook: ' || capacity_alerting.render_link(v_runbook, v.named),

@@ -1114,7 +1114,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION capacity_planning.evaluate_capacity_thresholds(bytea, timestamptz) IS
-    'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of (RUNWAY: by the forecast known then). threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Where step 14 is, episodes, alerts and notifications that follow are recorded in the same transaction; in a read-only one the verdicts come alone.';
+    'A verdict for each active threshold and each resource it covers, by the newest measurement at p_as_of (RUNWAY: by the forecast known then). threshold_exceeded is NULL where no verdict is possible, and verdict_reason says why. Where step 14 is, episodes, alerts and notifications that follow are recorded in the same transaction; in a read-only one the verdicts come alone. What one evaluation raises is grouped into one message: called tenant by tenant, each tenant is a message of its own.';
 
 ---------------------------------------------------------------------------------------------------------------------
 -- Capture: what this server, and each tenant, uses now

@@ -211,7 +211,7 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
         "'report_url'"
     )
     stage.threshold(
-        auto_resolution_action="rotate the logs",
+        auto_resolution_action="rotate the logs of {resource_name} {now}",
         alert_message_template="{resource_name} of {tenant_id}: {current_usage}% "
         "({current_value} of {capacity} {unit}), {runbook_url}",
     )
@@ -219,7 +219,7 @@ def test_a_message_says_what_to_do_and_where_to_read_on(stage):
     answer = f"Acknowledge: capacity alerts ack {stage.alerts()[0]['alert_hk'].hex()[:8]}"
     assert body(stage)[:-1] == [
         "disk of SYSTEM: 95.3% (95.25 of 100 bytes), https://wiki.example/STORAGE",
-        "What is to be done: rotate the logs",
+        "What is to be done: rotate the logs of disk {now}",
         "Raised at 2026-03-02 00:00 UTC.",
         answer,
         "Runbook: https://wiki.example/STORAGE",

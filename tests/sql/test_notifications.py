@@ -336,12 +336,28 @@ def test_settling_twice_at_once_is_kept_twice(pg):
 
 @pytest.mark.parametrize("url", ["https://me:secret@wiki/run", "https://token@wiki/"])
 def test_a_link_with_a_password_is_refused(pg, url):
-    with pytest.raises(errors.CheckViolation):
+    with pytest.raises(errors.CheckViolation) as raised:
         pg.run("UPDATE capacity_alerting.text_setting SET value = %s WHERE name = 'runbook_url'", url)
+    assert "wiki" not in str(raised.value)
     pg.run(
         "UPDATE capacity_alerting.text_setting SET value = 'https://wiki/{resource_type}?to=a@b' "
         "WHERE name = 'runbook_url'"
     )
+
+
+def test_an_address_in_place_of_a_channels_name_is_refused_and_not_repeated(pg):
+    with pytest.raises(errors.CheckViolation, match="not addressed") as raised:
+        pg.run("INSERT INTO capacity_alerting.channel VALUES ('slack://token/secret', false, 'chat')")
+    assert "secret/" not in str(raised.value)
+    assert "token" not in str(raised.value)
+
+
+def test_the_evaluation_of_one_tenant_is_no_heartbeat_of_all(pg):
+    evaluated(pg, "interval '2 hours'")
+    evaluated(pg, "interval '1 minute'", tenant=b"a")
+    assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is None
+    pg.run("DELETE FROM capacity_alerting.evaluation WHERE tenant_hk IS NULL")
+    assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is not None, "evaluated one by one"
 
 
 def test_the_heartbeat_is_claimed_once_for_each_evaluation_and_never_for_an_old_one(pg):
@@ -377,13 +393,14 @@ def test_an_evaluation_of_another_time_has_no_heartbeat(pg):
     assert pg.value("SELECT capacity_alerting.claim_heartbeat('one', 60)") is None
 
 
-def evaluated(pg, ago, is_live=True):
+def evaluated(pg, ago, is_live=True, tenant=None):
     """Record an evaluation as step 14 does."""
     pg.run(
-        "INSERT INTO capacity_alerting.evaluation (evaluated_at, is_live, thresholds, exceeded, unknown, opened, "
-        "ended, raised, escalated, resolved, notifications, duration_ms, recorded_at) "
-        f"VALUES (now() - {ago}, %s, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now() - {ago})",
+        "INSERT INTO capacity_alerting.evaluation (evaluated_at, is_live, tenant_hk, thresholds, exceeded, unknown, "
+        "opened, ended, raised, escalated, resolved, notifications, duration_ms, recorded_at) "
+        f"VALUES (now() - {ago}, %s, %s, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now() - {ago})",
         is_live,
+        tenant,
     )
 
 
