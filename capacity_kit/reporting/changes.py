@@ -33,6 +33,9 @@ def compared(after: Result, before: Result | None) -> Result:
 
 def told(result: Result) -> tuple[str, ...]:
     """What changed in sentences, one of them at least: that there is nothing to compare with, or that nothing did."""
+    if result.verdict == "failed" and not result.changes:
+        again = "It failed the last time too." if result.compared_with else "There is no earlier one of this kind."
+        return (again,)
     if not result.compared_with:
         return ("This is the first report of this kind, so there is none to compare it with.",)
     return result.changes or ("Nothing that was not expected.",)
@@ -54,9 +57,10 @@ def before(folder: Path, after: Result) -> Result | None:
             continue
         try:
             found = Result.read(place)
-        except (OSError, ValueError, TypeError, KeyError):
+            is_earlier = bool(found.as_of) and _moment(found) < _moment(after)
+        except (OSError, ValueError):  # damaged, or none of ours
             continue
-        if _asked(found) != _asked(after) or not found.as_of or _moment(found) >= _moment(after):
+        if not is_earlier or _asked(found) != _asked(after):
             continue
         if found.verdict != "failed":
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -40,13 +41,18 @@ MOOD_WORDS: Final[dict[Mood, str]] = {
 """What a KPI card says beside its colour."""
 
 
+LARGEST: Final = 1 << 20
+"""Bytes of a ``result.json`` that is read."""
+
 _STRICT: Final = ConfigDict(extra="forbid")
 
 Moment = Annotated[
     str,
-    Field(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$", description="ISO 8601."),
+    Field(
+        pattern=r"^([12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$", description="ISO 8601."
+    ),
 ]
-Days = Annotated[int, Field(ge=0)]
+Days = Annotated[int, Field(ge=0, le=2**53)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, in hex.")]
 
@@ -225,8 +231,19 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """From the file `path`."""
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        """From the file `path`, which anybody may have written.
+
+        Raises
+        ------
+        ValueError
+            If what it holds is none by the schema.
+        OSError
+            If it cannot be read, is no file, or is larger than any report's.
+        """
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+            raise OSError(f"{path} is no file of a report's size")
+        return _document().validate_json(path.read_bytes(), strict=True)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -119,6 +121,13 @@ def test_of_a_failed_report_only_the_verdict_is_told():
     assert changes.changes(report(runway(risk=True)), failed) == ("The verdict is “failed”; it was “ok”.",)
 
 
+def test_of_one_that_failed_again_nothing_is_said_to_be_as_expected():
+    failed = report(verdict="failed", failure=Failure("n", 1, "", "no luck"), day="2026-11-11")
+    before = replace(failed, as_of="2026-11-01T00:00:00+00:00")
+    assert changes.told(changes.compared(failed, before)) == ("It failed the last time too.",)
+    assert changes.told(changes.compared(failed, None)) == ("There is no earlier one of this kind.",)
+
+
 def test_the_report_before_is_the_last_complete_one_with_the_same_parameters(tmp_path):
     def put(name, found):
         (tmp_path / name).mkdir()
@@ -138,3 +147,28 @@ def test_the_report_before_is_the_last_complete_one_with_the_same_parameters(tmp
     for name in ("1", "2"):
         (tmp_path / name / "result.json").unlink()
     assert changes.before(tmp_path, now).verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"as_of": "yesterday"}, {"as_of": 5}, {"as_of": "2026-10-01T00:00:00"}, {"as_of": "2026-99-01T00:00:00Z"},
+        {"as_of": "0001-01-01T00:00:00+14:00"}, {"parameters": []}, {"parameters": None}, {"versions": None},
+        {"sql": 3}, {"verdict": ["ok"]}, {"headline": 4}, {"kpis": [{"label": "L", "value": "1", "mood": "odd"}]},
+        *({"runway": [{**vars(runway()), "p50_days": days}]} for days in ("soon", 10**400, float("nan"))),
+    ],
+)  # fmt: skip
+def test_a_damaged_report_is_no_report_before(damage, tmp_path):
+    place = tmp_path / "2026-10-01T000000Z"
+    place.mkdir()
+    (place / "result.json").write_text(json.dumps({**json.loads(report().to_json()), **damage}))
+    assert changes.before(tmp_path, report(day="2026-11-11")) is None
+
+
+def test_what_is_no_file_of_a_report_is_not_read(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "a/result.json")
+    (tmp_path / "b/result.json").write_text("[" * 200_000)
+    (tmp_path / "c/result.json").write_text(report(day="2026-11-01").to_json() + " " * (1 << 20))
+    assert changes.before(tmp_path, report(day="2026-11-11")) is None
