@@ -2,16 +2,20 @@
 
 A report that holds one is held back whole. What is known to be secret here (the session's password, tokens of the
 environment, channels' addresses) is looked for as it is and as programs print it; what else looks like one by its form.
+That is against accidents. Who means to carry a secret out finds a spelling that nobody looks for: against them stand
+the broker, which keeps it from a notebook, and the walls around its process.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -190,8 +194,23 @@ def _kind(text: str, secrets: Mapping[str, str], *, is_code: bool = False) -> st
     return next((kind for kind, form in forms.items() if form.search(text)), None)
 
 
-def _printed(secret: str) -> set[str]:
+@cache
+def _printed(secret: str) -> frozenset[str]:
     """A secret as programs print it."""
+    return frozenset(_spelled(secret)) | _in_base64(secret.encode())
+
+
+def _in_base64(secret: bytes) -> frozenset[str]:
+    """What of it stands in base64 in any case: wherever in what was encoded it begins, and whatever follows."""
+    found = set()
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + secret).decode().rstrip("=")
+        last = (before + len(secret)) * 8 // 6
+        found.add(whole[-(-before * 8 // 6) : last])
+    return frozenset(found)
+
+
+def _spelled(secret: str) -> set[str]:
     return {
         secret,
         repr(secret)[1:-1],
@@ -201,4 +220,6 @@ def _printed(secret: str) -> set[str]:
         secret.replace("\\", "\\\\").replace("'", "\\'"),  # as a connection string has it
         quote(secret),
         quote(secret, safe=""),
+        secret.encode().hex(),
+        secret.encode().hex().upper(),
     }

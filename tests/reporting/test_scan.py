@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import time
@@ -83,6 +84,10 @@ def test_what_is_none_is_left_alone(text):
         lambda s: str({"password": s}),
         lambda s: conninfo.make_conninfo(password=s),
         lambda s: f"\x1b[31m{s[:4]}\x1b[0m{s[4:]}",
+        lambda s: s.encode().hex(),
+        lambda s: base64.b64encode(s.encode()).decode(),
+        lambda s: base64.b64encode(f"u:{s}@h".encode()).decode(),
+        lambda s: base64.b64encode(f":{s}".encode()).decode(),
     ],
 )
 def test_what_is_known_is_found_in_every_spelling(printed):
