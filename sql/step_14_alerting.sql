@@ -1654,6 +1654,14 @@ found AS (
     UNION ALL
     SELECT t.capacity_threshold_hk, 'disabled', 'alert_enabled is false: its breaches are recorded and never alerted.' FROM threshold t WHERE t.alert_enabled IS FALSE
     UNION ALL
+    SELECT t.capacity_threshold_hk, 'holidays run out',
+           format('Its calendar knows of none after %s, and would call people then: fill in more with capacity alerts calendar.', d.last)
+    FROM threshold t
+    CROSS JOIN LATERAL (SELECT max(h.day) AS last FROM capacity_alerting.holiday h
+                        WHERE coalesce(h.tenant_hk, ''::bytea) = CASE WHEN EXISTS (SELECT FROM capacity_alerting.business_calendar b WHERE b.tenant_hk = t.tenant_hk)
+                                                                      THEN t.owner ELSE ''::bytea END) d
+    WHERE t.business_hours_only AND d.last < (clock_timestamp() AT TIME ZONE 'UTC')::date + 60
+    UNION ALL
     SELECT t.capacity_threshold_hk, 'unknown placeholder', format('Its template names %s.', u.names)
     FROM threshold t
     CROSS JOIN LATERAL (SELECT string_agg(DISTINCT '{' || m[1] || '}', ', ') AS names FROM regexp_matches(t.alert_message_template, '\{([^{}]*)\}', 'g') m

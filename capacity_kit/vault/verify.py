@@ -97,7 +97,6 @@ _TO_DO: Final = {
     "DISABLED": "Set alert_enabled, or is_active to false.",
     "no channel": "Make a channel the default, or set notification_channels.",
     "stale": "Run: capacity capture, and schedule it",
-    "no forecast": "Run: capacity analyze --engine local",
 }
 
 

@@ -446,6 +446,23 @@ def test_levels_that_contradict_each_other_are_said_and_listed(stage, notices):
     assert len(notices) == 1, "another owner's levels are its own"
 
 
+def test_holidays_that_run_out_are_listed_where_they_matter(stage):
+    acme = stage.tenant("acme")
+    holiday = "INSERT INTO capacity_alerting.holiday VALUES (%s, current_date + %s::int, 'feast')"
+    of_all = stage.threshold()
+    stage.threshold(tenant=acme, business_hours_only=True)
+    assert "holidays run out" not in problems(stage), "there never were any"
+    stage.run(holiday, None, 10)
+    assert "holidays run out" in problems(stage), "acme goes by everyone's"
+    stage.run("SELECT capacity_alerting.set_business_calendar(%s, 'Europe/Berlin')", acme)
+    stage.run(holiday, acme, 70)
+    assert "holidays run out" not in problems(stage), "the other threshold keeps no hours"
+    stage.configure(of_all, business_hours_only=True)
+    assert "holidays run out" in problems(stage)
+    stage.run(holiday, None, 80)
+    assert "holidays run out" not in problems(stage)
+
+
 def test_an_escalation_to_nobody_is_said_and_listed(stage, notices):
     hk = stage.threshold()
     stage.configure(hk, escalation_enabled=True, escalation_delay_minutes=None)
