@@ -216,7 +216,7 @@ def whole(chunk: Chunk, known: Known, parts: totals.Sums) -> totals.Whole | str:
     """
     (resource,), (history,) = chunk.resources, histories(chunk)
     if not history.size:
-        return "the system's series is too short for a forecast"
+        return "the system's series is too short for a forecast, or no longer measured"
     name = f"{resource.resource_type} {resource.resource_name}"
     groups = _grouped(chunk.of([0, 0]), known)
     rest = _rest(past(chunk), parts)

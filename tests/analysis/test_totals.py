@@ -301,6 +301,15 @@ def test_a_tenant_with_a_shorter_record_than_the_system_is_backtested_alone(chun
     assert second["projected_usage_30d"] != alone["projected_usage_30d"]
 
 
+def test_what_is_no_longer_measured_is_no_whole(chunk):
+    days = np.arange(60.0)
+    parts = chunk((days, 100 - days))
+    parts = replace(parts, resources=tuple(replace(r, tenant="aa") for r in parts.resources))
+    system = chunk((days + 31, 300 - days))
+    sums = work.summed(parts, work.Known(), "bytes", 60)
+    assert "no longer measured" in work.whole(system, work.Known(), sums)
+
+
 def test_a_past_is_held_to_its_origin():
     past = totals.held(np.array([np.nan, 1.0, np.nan, 3.0, *[np.nan] * 10]))
     assert past.tolist() == [0, 1, 2, 3] + [3] * 10
