@@ -156,8 +156,22 @@ def test_many_failures_hide_nothing_at_risk(tmp_path):
     first = soup(tmp_path / "index.html").find("table")
     labels = [row.td.a.contents[0] for row in first.select("tbody tr")]
     assert labels == [*(f"F{n:02d}" for n in range(7)), "Doubted", "R0", "R1"]
-    assert first.caption.text == "Latest reports that need attention, the gravest of each state"
+    assert first.caption.text == "Some of the latest reports that need attention, the gravest first"
     assert len(listed(tmp_path / "_attention/index.html")) == 15
+
+
+def test_a_list_explains_what_it_shows_and_nothing_else(tmp_path):
+    def keys(month: str) -> list[list[str]]:
+        write(tmp_path)
+        pages = [tmp_path / f"{page}/index.html" for page in ("_tenant/bay", "_tenant", f"_month/{month}")]
+        return [re.findall("Runway: days|The line is", page.read_text()) for page in pages]
+
+    put(tmp_path, result("bay"))
+    assert keys("2026-11") == [[], [], []], "no runway is known"
+    put(tmp_path, result("bay", runway=(lasting(60),)))
+    assert keys("2026-11") == [["Runway: days"]] * 3, "one report makes no line"
+    put(tmp_path, result("bay", 12, runway=(lasting(40),)))
+    assert keys("2026-12") == [["Runway: days", "The line is"]] * 3
 
 
 def test_another_parameters_report_stands_until_one_that_looked_at_everything(tmp_path):
