@@ -3,7 +3,8 @@
 Within them it writes below its own folder only; it can neither signal another process nor look into one (its memory,
 its environment), and gains no privilege by a program that has the setuid bit. It reads what its account may read, but
 for the files that are named here, and it reaches the network: whoever must not do that runs reports under an account
-of their own, or in a container.
+of their own, or in a container. The same holds for what Landlock does not see: sockets of that account (its service
+manager, an SSH agent, Docker), how much it starts and writes in all, and a database role that may run programs.
 """
 
 from __future__ import annotations

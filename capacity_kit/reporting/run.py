@@ -43,6 +43,9 @@ Execute = Callable[
 """Runs a notebook: given it, its name, parameters, environment, seconds a cell may take, and whom to tell how far it
 is; gives its state at the end, and where it failed if it did. See `concluded`."""
 
+_BEYOND: Final = "; not by the database, whose role may use files and programs of its host"
+"""What a report says of its walls where SQL leads around them."""
+
 _ENGINE: Final = "capacity"
 _MARKERS: Final = frozenset({"papermill-error-cell-tag"})
 
@@ -170,7 +173,7 @@ def run(
                 "schema": deploy.SCHEMA_VERSION,
                 "PostgreSQL": opened.server.version.split(" ")[0],
                 "Python": platform.python_version(),
-                "confinement": confinement,
+                "confinement": confinement + (_BEYOND if opened.server.is_beyond_database else ""),
             },
             sql=sql_digests(),
         )

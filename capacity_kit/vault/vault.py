@@ -43,6 +43,8 @@ class Server:
         Reached over a Unix socket: it runs on this host.
     data_directory
         Where its files are; None where the role may not know.
+    is_beyond_database
+        The role may run programs, or read or write files, on the server's host.
     """
 
     version_number: int
@@ -51,6 +53,7 @@ class Server:
     role: str
     is_on_socket: bool
     data_directory: str | None
+    is_beyond_database: bool = False
 
     @property
     def major(self) -> int:
@@ -533,6 +536,7 @@ class Vault:
             str(found["role"]),
             bool(found["is_on_socket"]),
             None if pd.isna(directory) else str(directory),
+            bool(found["is_beyond_database"]),
         )
 
     def _hear(self, notice: str) -> None:

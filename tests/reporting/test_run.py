@@ -63,6 +63,7 @@ def test_a_report_is_page_notebook_and_result(publish, tmp_path):
     asked = {"tenant": "ALL", "resource_type": "ALL", "days": 14, "as_of": "2026-11-01T00:00:00+00:00"}
     assert found["parameters"] == asked
     assert set(found["versions"]) == {"capacity-kit", "schema", "PostgreSQL", "Python", "confinement"}
+    assert found["versions"]["confinement"].endswith("whose role may use files and programs of its host")
     html = done.page.read_text()
     assert "14 days." in html
     assert "publish(" not in html

@@ -161,6 +161,18 @@ def test_a_query_takes_the_file_of_the_highest_version_that_the_server_reaches(m
     queries.find.cache_clear()
 
 
+def test_a_server_knows_whether_its_role_ends_at_the_database(pg):
+    with vault.open(pg.dsn) as opened:
+        assert opened.server.is_beyond_database
+    with pg.connect() as connection:
+        for role, is_beyond in (("pg_monitor", False), ("pg_read_server_files", True)):
+            connection.execute(f"SET SESSION AUTHORIZATION {role}")
+            found = connection.execute(str(queries.find("server", 15)))
+            names = [column.name for column in found.description]
+            assert dict(zip(names, found.fetchone(), strict=True))["is_beyond_database"] is is_beyond
+            connection.execute("RESET SESSION AUTHORIZATION")
+
+
 def test_a_vault_shows_no_connection_string(pg):
     with pg.vault() as opened:
         assert "postgresql://" not in repr(opened)
