@@ -139,13 +139,13 @@ def check(
     dsn: Dsn = None,
     schedule: File = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Ask no database: leave tenants unchecked.")
+        bool, typer.Option("--offline", help="Ask no database: leave tenants and channels unchecked.")
     ] = False,
     as_schema: Annotated[
         bool, typer.Option("--json-schema", help="Print the JSON schema of schedules, for editors.")
     ] = False,
 ) -> None:
-    """Check a schedule: names, cron lines, notebooks, parameters, tenants. Exit code 1 says what is wrong."""
+    """Check a schedule: names, cron lines, notebooks, parameters, tenants, channels. Exit code 1 says what is wrong."""
     from capacity_kit.reporting import due
     from capacity_kit.reporting import schedule as plan
 
@@ -160,6 +160,8 @@ def check(
         with opened_vault(dsn) as opened:
             due.require(found, file.resolve().parent, opened)
     console.out.print(f"{file}: {len(found.reports)} reports, nothing wrong with them.", markup=False)
+    for remark in due.remarks(found):
+        console.out.print(remark, markup=False)
 
 
 def install(
@@ -183,6 +185,8 @@ def install(
             if target != "cron":
                 typer.echo(f"# {name}")
             typer.echo(text, nl=False)
+        for line in timers.elsewhere(target):
+            typer.echo(line, err=True)
         return
     for line in timers.install(target, made, into):
         console.out.print(line, markup=False)
@@ -198,8 +202,9 @@ def uninstall(target: Target, schedule: File = None, into: Into = None) -> None:
         console.out.print(line, markup=False)
 
 
-def _call(target: str, schedule: Path | None, dsn: str | None) -> list[str]:
+def _call(target: Target, schedule: Path | None, dsn: str | None) -> list[str]:
     """What follows ``capacity run-due`` in an entry, so that it does what this command would."""
+    from capacity_kit.reporting import timers
     from capacity_kit.vault.connection import without_secrets
 
     read = settings.load()
@@ -208,10 +213,12 @@ def _call(target: str, schedule: Path | None, dsn: str | None) -> list[str]:
     elif read.dsn:
         dsn = without_secrets(read.dsn.get_secret_value(), "CAPACITY_DSN")
     named = schedule or read.schedule
+    # Another system has none of this one's folders: there, its own settings name them.
+    is_here = not timers.elsewhere(target)
     return [
-        *(["--schedule", str(named.resolve())] if named else []),
+        *(["--schedule", str(named.resolve())] if named and (is_here or target == "kubernetes") else []),
         *(["--dsn", dsn] if dsn else []),
-        *(["--site", str(read.site.absolute())] if target != "kubernetes" else []),
+        *(["--site", str(read.site.absolute())] if is_here and target != "kubernetes" else []),
     ]
 
 

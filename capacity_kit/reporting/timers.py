@@ -25,6 +25,10 @@ BEGIN: Final = "# capacity begin: capacity schedule install writes what follows,
 END: Final = "# capacity end"
 
 _DAYS: Final = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+_SCHEDULE: Final = "schedule.yml"
+_MOUNTED: Final = "/schedule"
+_LARGEST_CONFIG_MAP: Final = 1 << 20
+
 _MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -62,12 +66,24 @@ def _words(timer: Timer, install: Install, call: Sequence[str], program: str | N
         return ["psql", "-h", at.host, "-U", at.user, "-d", at.name, "-c", timer.sql]
     assert timer.command is not None
     first, *rest = timer.command
-    more = []
+    more: list[str] = []
+    at = install.database
+    named = [] if "--dsn" in call else ["--dsn", f"host={at.host} user={at.user} dbname={at.name}"]
     if timer.command[:2] == ["capacity", "run-due"]:
-        at = install.database
-        named = [] if "--dsn" in call else ["--dsn", f"host={at.host} user={at.user} dbname={at.name}"]
         more = [*named, *call]
+    elif timer.command[:3] == ["capacity", "alerts", "send"]:
+        more = named or ["--dsn", call[call.index("--dsn") + 1]]
     return [(program or _capacity()) if first == "capacity" else first, *rest, *more]
+
+
+def elsewhere(target: Target) -> list[str]:
+    """What is to be done on the host of entries that this one cannot run; nothing for entries of its own."""
+    if target != "windows" or os.name == "nt":
+        return []
+    return [
+        "These entries are for another host: there, capacity has to be in the system's PATH, and CAPACITY_SCHEDULE and "
+        "CAPACITY_SITE have to name its schedule and its site (setx /M CAPACITY_SITE C:\\reports)."
+    ]
 
 
 def _capacity() -> str:
@@ -151,7 +167,7 @@ def _windows(schedule: Schedule, install: Install, call: Sequence[str]) -> dict[
     made, tasks, gone = {}, ["@echo off"], ["@echo off"]
     for timer in install.timers:
         name = timer.name.replace("-", "_")
-        words = _words(timer, install, call)
+        words = _words(timer, install, call, program="capacity" if elsewhere("windows") else None)
         if timer.sql is None:
             command = subprocess.list2cmdline(words)
         else:
@@ -192,14 +208,28 @@ def _task(line: str) -> str:
 
 
 def _kubernetes(schedule: Schedule, install: Install, call: Sequence[str]) -> dict[str, str]:
-    documents = []
+    documents: list[dict[str, Any]] = []
+    call, files = list(call), {}
+    if "--schedule" in call:
+        at = call.index("--schedule") + 1
+        files = _files(schedule, Path(call[at]))
+        call[at] = f"{_MOUNTED}/{_SCHEDULE}"
+        documents.append(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "capacity-schedule", "labels": {"app.kubernetes.io/name": "capacity"}},
+                "data": {_key(name): text for name, text in files.items()},
+            }
+        )
     for timer in install.timers:
         words = _words(timer, install, call, program="capacity")
         container: dict[str, Any] = {
             "name": "capacity",
             "image": install.psql_image if timer.sql is not None else install.image,
-            "command": [words[0]],
-            "args": words[1:],
+            # A report that says "at risk" or "cannot be trusted" was made: 3 and 4 are no failures of the job.
+            "command": ["sh", "-c", '"$@"; code=$?; case $code in 3|4) exit 0;; esac; exit $code', "sh"],
+            "args": words,
             "envFrom": [{"secretRef": {"name": "capacity"}}],
         }
         pod: dict[str, Any] = {"restartPolicy": "Never", "containers": [container]}
@@ -207,6 +237,14 @@ def _kubernetes(schedule: Schedule, install: Install, call: Sequence[str]) -> di
             container["env"] = [{"name": "CAPACITY_SITE", "value": "/site"}]
             container["volumeMounts"] = [{"name": "site", "mountPath": "/site"}]
             pod["volumes"] = [{"name": "site", "persistentVolumeClaim": {"claimName": "capacity-site"}}]
+            if files:
+                container["volumeMounts"].append(
+                    {"name": "schedule", "mountPath": _MOUNTED, "readOnly": True}
+                )
+                items = [{"key": _key(name), "path": name} for name in files]
+                pod["volumes"].append(
+                    {"name": "schedule", "configMap": {"name": "capacity-schedule", "items": items}}
+                )
         documents.append(
             {
                 "apiVersion": "batch/v1",
@@ -226,6 +264,32 @@ def _kubernetes(schedule: Schedule, install: Install, call: Sequence[str]) -> di
             }
         )
     return {"capacity-cronjobs.yaml": yaml.safe_dump_all(documents, sort_keys=False, width=1000)}
+
+
+def _files(schedule: Schedule, file: Path) -> dict[str, str]:
+    """The schedule and the notebooks beside it, by their paths from its folder: a pod has none of this host's files."""
+    named = dict.fromkeys(r.notebook for r in schedule.reports if r.notebook.endswith(".ipynb"))
+    outside = next((name for name in named if Path(name).is_absolute() or ".." in Path(name).parts), None)
+    if outside:
+        raise CapacityError(
+            f"A pod cannot have {outside!r} beside its schedule", "Move it to the schedule's folder."
+        )
+    try:
+        files = {_SCHEDULE: file.read_text(encoding="utf-8")}
+        files |= {Path(name).as_posix(): (file.parent / name).read_text(encoding="utf-8") for name in named}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CapacityError(f"A file of the schedule cannot be read: {error}") from None
+    if sum(len(text.encode()) for text in files.values()) > _LARGEST_CONFIG_MAP:
+        raise CapacityError(
+            "The schedule and its notebooks are larger than a ConfigMap may be, 1 MiB",
+            "Clear the notebooks' outputs, or put them into the image.",
+        )
+    return files
+
+
+def _key(name: str) -> str:
+    """A path as a ConfigMap's key: it may hold letters, digits, dots and dashes, and no other."""
+    return re.sub(r"[^A-Za-z0-9.-]", lambda found: f"_{ord(found[0]):x}_", name)
 
 
 def install(target: Target, made: Mapping[str, str], into: Path | None) -> list[str]:
@@ -258,7 +322,7 @@ def install(target: Target, made: Mapping[str, str], into: Path | None) -> list[
         "kubernetes": f"kubectl apply -f {folder / 'capacity-cronjobs.yaml'} "
         "(it expects a Secret named capacity and a volume claim named capacity-site)",
     }[target]
-    return [*(str(folder / name) for name in made), f"Now run: {then}"]
+    return [*(str(folder / name) for name in made), *elsewhere(target), f"Now run: {then}"]
 
 
 def uninstall(target: Target, made: Mapping[str, str], into: Path | None) -> list[str]:
@@ -278,7 +342,7 @@ def uninstall(target: Target, made: Mapping[str, str], into: Path | None) -> lis
     then = {
         "systemd": f"systemctl {_user()}disable --now {units}; systemctl {_user()}daemon-reload",
         "windows": "schtasks /Delete /F /TN capacity\\<name>, for each that remove_tasks.bat named",
-        "kubernetes": "kubectl delete cronjob -l app.kubernetes.io/name=capacity",
+        "kubernetes": "kubectl delete cronjob,configmap -l app.kubernetes.io/name=capacity",
     }[target]
     for file in there:
         file.unlink()

@@ -49,7 +49,7 @@ def test_the_guides_two_cron_lines_are_what_the_defaults_give(shared):
     assert lines[0] == timers.BEGIN
     assert lines[1:5] == theirs
     assert lines[-1] == timers.END
-    assert len(lines) == 8, "and the reports'"
+    assert len(lines) == 10, "and the reports', and the messages'"
 
 
 def test_the_guides_batch_file_is_what_the_defaults_give(shared):
@@ -82,7 +82,7 @@ def test_the_database_that_is_named_is_the_one_of_every_entry(monkeypatch, capsy
     assert (
         cli.main(["schedule", "install", "--target", "cron", "--print", "--dsn", "host=other dbname=x"]) == 0
     )
-    assert capsys.readouterr().out.count("'host=other dbname=x'") == 3
+    assert capsys.readouterr().out.count("'host=other dbname=x'") == 4
 
 
 def test_what_a_scheduler_would_expand_is_escaped():
@@ -151,6 +151,7 @@ def test_kubernetes_runs_one_at_a_time_with_its_secrets_in_a_secret():
         "capacity-analysis",
         "capacity-comprehensive-analysis",
         "capacity-reports",
+        "capacity-messages",
     ]
     for job in jobs:
         spec = job["spec"]
@@ -159,7 +160,78 @@ def test_kubernetes_runs_one_at_a_time_with_its_secrets_in_a_secret():
             "batch/v1", "CronJob", "Forbid", "Etc/UTC"
         )  # fmt: skip
         assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "capacity"}}]
-    assert [job["spec"]["schedule"] for job in jobs] == ["*/15 * * * *", "0 2 * * *", "*/5 * * * *"]
+    assert [job["spec"]["schedule"] for job in jobs] == [
+        "*/15 * * * *",
+        "0 2 * * *",
+        "*/5 * * * *",
+        "* * * * *",
+    ]
+
+
+def test_a_pod_has_the_schedule_and_its_notebooks_mounted(tmp_path, capsys):
+    file, inner = tmp_path / "mine.yml", tmp_path / "own books"
+    inner.mkdir()
+    (inner / "a.ipynb").write_text('{"cells": []}')
+    text = "reports: [{name: it, notebook: own books/a.ipynb, cron: '0 6 * * 1'}]\n"
+    file.write_text(
+        text
+        + "install: {timers: [{name: it, cron: '* * * * *', comment: It, command: [capacity, run-due]}]}\n"
+    )
+    assert (
+        cli.main(["schedule", "install", "--target", "kubernetes", "--print", "--schedule", str(file)]) == 0
+    )
+    said = capsys.readouterr().out
+    assert str(tmp_path) not in said, "no path of this host"
+    mapped, job = yaml.safe_load_all(said)
+    jsonschema.validate(mapped, CONFIG_MAP)
+    jsonschema.validate(job, CRON_JOB)
+    assert set(mapped["data"].values()) == {file.read_text(), '{"cells": []}'}
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    args = container["args"]
+    where = args[args.index("--schedule") + 1]
+    mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    (volume,) = [v for v in pod["volumes"] if "configMap" in v]
+    there = {
+        f"{mounts[volume['name']]}/{item['path']}": mapped["data"][item["key"]]
+        for item in volume["configMap"]["items"]
+    }
+    assert there[where] == file.read_text()
+    assert there[f"{Path(where).parent}/own books/a.ipynb"] == '{"cells": []}'
+    file.write_text(file.read_text().replace("own books/a.ipynb", "../a.ipynb"))
+    assert (
+        cli.main(["schedule", "install", "--target", "kubernetes", "--print", "--schedule", str(file)]) == 1
+    )
+    assert "beside its schedule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 1), (3, 0), (4, 0), (5, 5)])
+def test_a_report_at_risk_is_no_failed_job(code, ends):
+    install = one("0 5 * * *", command=["sh", "-c", 'exit "$1"', "it", str(code)])
+    (job,) = yaml.safe_load_all(made("kubernetes", install=install)["capacity-cronjobs.yaml"])
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert subprocess.run([*container["command"], *container["args"]], check=False).returncode == ends
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its own entries hold its own paths")
+def test_entries_for_windows_hold_no_path_of_another_system(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CAPACITY_SITE", str(tmp_path / "site"))
+    monkeypatch.setenv("CAPACITY_SCHEDULE", str(schedule.default()))
+    assert cli.main(["schedule", "install", "--target", "windows", "--print"]) == 0
+    said = capsys.readouterr()
+    assert "\ncapacity run-due --dsn " in said.out.replace("\r", "")
+    assert not re.search(r"[^0-9*]/[a-z]", said.out), "no path that begins at a root"
+    assert "CAPACITY_SCHEDULE and CAPACITY_SITE have to name" in said.err
+
+
+def test_messages_are_sent_from_the_database_of_every_entry():
+    line = made("cron")["crontab"].splitlines()[8]
+    assert line.startswith("* * * * * /")
+    assert "capacity alerts send --dsn 'host=localhost user=postgres dbname=one_vault' >> " in line
+    assert (
+        "alerts send --dsn service=mine >> "
+        in made("cron", ["--site", "/s", "--dsn", "service=mine"])["crontab"]
+    )
 
 
 @pytest.mark.parametrize("target", ["systemd", "windows", "kubernetes"])
@@ -305,7 +377,7 @@ def test_systemd_takes_the_units(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPACITY_SITE", str(tmp_path / "my 100% site"))
     assert cli.main(["schedule", "install", "--target", "systemd", "--into", str(tmp_path)]) == 0
     units = sorted(str(path) for path in tmp_path.glob("capacity-*"))
-    assert len(units) == 6
+    assert len(units) == 8
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -350,17 +422,29 @@ CONTAINER = strict(
     args=TEXTS,
     env={"items": strict({"name": STRING, "value": {"type": "string"}})},
     envFrom={"items": strict({"secretRef": strict({"name": STRING})})},
-    volumeMounts={"items": strict({"name": STRING, "mountPath": STRING})},
+    volumeMounts={"items": strict({"name": STRING, "mountPath": STRING}, readOnly={"type": "boolean"})},
 )
 CLAIM = strict({"claimName": STRING})
+MAPPED = strict({"name": STRING, "items": {"items": strict({"key": STRING, "path": STRING})}})
 POD = strict(
     {
         "restartPolicy": {"enum": ["Never", "OnFailure"]},
         "containers": {"type": "array", "minItems": 1, "items": CONTAINER},
     },
-    volumes={"items": strict({"name": STRING, "persistentVolumeClaim": CLAIM})},
+    volumes={"items": strict({"name": STRING}, persistentVolumeClaim=CLAIM, configMap=MAPPED)},
 )
 JOB = strict({"template": strict({"spec": POD})}, backoffLimit={"type": "integer", "minimum": 0})
+CONFIG_MAP = strict(
+    {
+        "apiVersion": {"const": "v1"},
+        "kind": {"const": "ConfigMap"},
+        "metadata": strict({"name": STRING}, labels={"type": "object"}),
+        "data": {
+            "patternProperties": {"^[-._a-zA-Z0-9]+$": {"type": "string"}},
+            "additionalProperties": False,
+        },
+    }
+)
 CRON_JOB = strict(
     {
         "apiVersion": {"const": "batch/v1"},
