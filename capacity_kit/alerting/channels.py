@@ -275,6 +275,11 @@ def _page_of(message: Message) -> tuple[Path | None, str | None]:
     return page, None
 
 
+def _file_name(page: Path) -> str:
+    """What a page is called among others: <notebook>-<tenant>-<time>.html, from the folders that it lies in."""
+    return f"{'-'.join(page.parts[-4:-1])}.html" if page.name == "index.html" else page.name
+
+
 # --- mail ---------------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +309,7 @@ def _mail(plugin: NotifyEmail, message: Message, contact: str | None, timeout: f
     page, lacking = _page_of(message)
     mail.set_content(f"{lacking}.\n\n{_text(message)}" if lacking else _text(message))
     if page:
-        mail.add_attachment(page.read_bytes(), maintype="text", subtype="html", filename=page.name)
+        mail.add_attachment(page.read_bytes(), maintype="text", subtype="html", filename=_file_name(page))
     everyone = [*to, *cc, *([] if contact else sorted(map(str, plugin.bcc)))]
     refused = _transmit(plugin, mail, sender, everyone, timeout)
     if refused:

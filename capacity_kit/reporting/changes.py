@@ -34,7 +34,11 @@ def compared(after: Result, before: Result | None) -> Result:
 def told(result: Result) -> tuple[str, ...]:
     """What changed in sentences, one of them at least: that there is nothing to compare with, or that nothing did."""
     if result.verdict == "failed" and not result.changes:
-        again = "It failed the last time too." if result.compared_with else "There is no earlier one of this kind."
+        again = (
+            "It failed the last time too."
+            if result.compared_with
+            else "There is no earlier one of this kind."
+        )
         return (again,)
     if not result.compared_with:
         return ("This is the first report of this kind, so there is none to compare it with.",)

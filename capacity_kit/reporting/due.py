@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from typing import Any, Final
 import pandas as pd
 
 from capacity_kit import console, units, vault
+from capacity_kit.alerting import channels
 from capacity_kit.errors import CapacityError
 from capacity_kit.reporting import changes, fanout, index, parameters, run, scan, site
 from capacity_kit.reporting import schedule as plan
@@ -30,11 +31,11 @@ from capacity_kit.reporting.parameters import Parameter
 from capacity_kit.reporting.result import EXIT_CODES, MOOD_WORDS, Kpi, Result
 from capacity_kit.reporting.schedule import Report, Schedule
 from capacity_kit.settings import Settings
-from capacity_kit.vault import Vault, broker
+from capacity_kit.vault import Vault, alerts, broker
 from capacity_kit.vault.runs import Run, Runs
 
 CUT_OFF: Final = 3
-"""Attempts that may be cut off; whoever begins a run that kills its host does not begin it for ever."""
+"""Attempts that may be cut off before one is made alone, the last: a run that kills its host is not begun for ever."""
 
 _LARGEST_ATTACHMENT: Final = 8 << 20
 """Bytes: what most mail servers take, encoded; a page is a fraction of it."""
@@ -188,7 +189,9 @@ def run_due(
         now = settings.as_of or runs.now()
         fanned = {report.name: targets(report, opened) for report in schedule.reports}
         since = registered(schedule, fanned, runs, now)
-        pending = due(schedule, fanned, since, runs.state(now), now)
+        state = runs.state(now)
+        alone = _suspects(state)
+        pending = sorted(due(schedule, fanned, since, state, now), key=lambda todo: (todo in alone, todo))
         reports = {report.name: report for report in schedule.reports}
         if not pending:
             return []
@@ -200,6 +203,8 @@ def run_due(
             held.callback(making.stop)
             while pending or making.active:
                 while pending and len(making.active) < count:
+                    if making.active and pending[0] in alone:
+                        break
                     todo = pending.pop(0)
                     try:
                         made += making.begin(todo, reports[todo.name], tell)
@@ -211,6 +216,15 @@ def run_due(
                         break
                 made += making.wait(tell)
     return made
+
+
+def _suspects(state: pd.DataFrame) -> set[Run]:
+    """Runs that were cut off as often as is borne: the next attempt is made alone, for which of them was to blame."""
+    return {
+        Run(row.due_at.to_pydatetime(), row.name, row.target)
+        for row in console.rows(state)
+        if not row.is_over and row.cut_off >= CUT_OFF
+    }
 
 
 def registered(
@@ -344,7 +358,8 @@ class _Making:
             return []
         if one.report.keep and is_last:
             try:
-                keep(self._settings.site, Runs(self._opened).places(one.run), one.report.keep)
+                places, awaited = Runs(self._opened).places(one.run)
+                keep(self._settings.site, places, one.report.keep, awaited)
             except CapacityError as error:  # the next run tries again
                 headline += f" (Old reports stay for now: {error.message})"
         if "not printed" in came:
@@ -412,26 +427,28 @@ class _Making:
         self, one: _Active, state: str, headline: str, result: Result | None, page: Path | None
     ) -> tuple[str, str]:
         """Subject and body of what recipients are told: the report in short, so that most need not open it."""
-        zone = self._settings.timezone
+        zone = self._schedule.zone(one.report)
         title = result.title if result else one.report.name
         whom = (result.tenant_label if result else one.run.target) or "all"
-        lines = [headline]
+        lines = [units.plain(headline, 1000)]
         if result:
+            lines += [units.plain(result.simulated, 1000)] if result.simulated else []
+            lines += _stopped(result)
             lines += ["", *(_in_words(kpi) for kpi in result.kpis)] if result.kpis else []
             since = (
                 f" since {units.at(pd.Timestamp(result.compared_with), zone)}" if result.compared_with else ""
             )
-            lines += ["", f"What changed{since}:", *(f"- {said}" for said in changes.told(result))]
+            said = (units.plain(change, 1000) for change in changes.told(result))
+            lines += ["", f"What changed{since}:", *(f"- {change}" for change in said)]
         else:
             before = Runs(self._opened).before(one.run)
             if before:
                 lines += ["", f"The report before, of {units.at(before[0], zone)}: {before[1]}."]
         lines += ["", f"For: {units.at(one.run.due_at, zone)}"]
         if result and result.data_as_of:
-            lines.append(f"Data as of: {result.data_as_of}")
+            lines.append(f"Data as of: {units.plain(result.data_as_of)}")
         if page:
             lines.append(f"Report: {self._link(page)}")
-        lines.append(f"key: {one.run.key}")
         subject = units.plain(f"{title}, {whom}: {state}", 200)
         return subject, "\n".join(lines)
 
@@ -451,7 +468,16 @@ class _Making:
 def _in_words(kpi: Kpi) -> str:
     """A card of a report as a line of text."""
     mood = f" ({MOOD_WORDS[kpi.mood]})" if MOOD_WORDS[kpi.mood] else ""
-    return f"{kpi.label}: {kpi.value}{mood}{'. ' if kpi.note else ''}{kpi.note}"
+    return units.plain(f"{kpi.label}: {kpi.value}{mood}{'; ' if kpi.note else ''}{kpi.note}", 1000)
+
+
+def _stopped(result: Result) -> list[str]:
+    """Where a notebook stopped, as a line of text."""
+    failure = result.failure
+    if failure is None or failure.cell is None:
+        return []
+    section = f", section {failure.section!r}" if failure.section else ""
+    return [units.plain(f"It stopped in cell {failure.cell} of {failure.notebook}{section}.", 1000)]
 
 
 def _digest(result: Result | None) -> dict[str, Any] | None:
@@ -467,12 +493,13 @@ def _digest(result: Result | None) -> dict[str, Any] | None:
     }
 
 
-def keep(root: Path, places: Sequence[str], count: int) -> None:
+def keep(root: Path, places: Sequence[str], count: int, awaited: Collection[str] = ()) -> None:
     """Remove from the site what lies beyond the newest `count` of these places, under the site's lock.
 
-    Reports that nobody scheduled are not among them and stay. A place that would lead out of the site is left alone.
+    What a message that is not sent yet speaks of (`awaited`) stays until a later call. Reports that nobody scheduled
+    are not among the places and stay. A place that would lead out of the site is left alone.
     """
-    kept = set(places[:count])
+    kept = {*places[:count], *awaited}
     gone = [place for place in dict.fromkeys(places[count:]) if place not in kept and (root / place).is_dir()]
     if not gone:
         return
@@ -522,8 +549,35 @@ def require(schedule: Schedule, folder: Path, opened: Vault | None) -> None:
     CapacityError
         In one line.
     """
-    tenants = None
-    if opened is not None:
-        known = opened.tenants()
-        tenants = [*known["tenant_bk"].astype(str), *known["tenant_hk"].astype(str)]
-    plan.require(schedule, declared(schedule, folder), tenants)
+    found = declared(schedule, folder)
+    if opened is None:
+        plan.require(schedule, found)
+        return
+    tenants = opened.tenants()
+    plan.require(
+        schedule,
+        found,
+        tenants["tenant_bk"].astype(str),
+        tenants["tenant_hk"].astype(str),
+        set(alerts.channels(opened)["name"]),
+    )
+
+
+def remarks(schedule: Schedule) -> list[str]:
+    """What keeps messages from their readers, though the schedule is not wrong: in sentences."""
+    used = list(dict.fromkeys(name for report in schedule.reports for name in plan.told_through(report)))
+    if not used:
+        return []
+    said = []
+    here = channels.channels()
+    lacking = [name for name in used if name not in here]
+    if lacking:
+        said.append(
+            f"No address of {', '.join(lacking)} is known on this host: call capacity alerts send where it is."
+        )
+    timers = schedule.install.timers if schedule.install else []
+    if not any(timer.command and timer.command[:3] == ["capacity", "alerts", "send"] for timer in timers):
+        said.append("No timer of its part 'install' calls capacity alerts send: see that something does.")
+    if schedule.site_url is None:
+        said.append("It has no site_url: links in messages are paths on the host that makes the reports.")
+    return said

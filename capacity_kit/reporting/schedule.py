@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -329,7 +329,11 @@ def json_schema() -> str:
 
 
 def require(
-    schedule: Schedule, declared: Mapping[str, Sequence[Parameter]], tenants: Iterable[str] | None = None
+    schedule: Schedule,
+    declared: Mapping[str, Sequence[Parameter]],
+    tenants: Iterable[str] | None = None,
+    keys: Iterable[str] = (),
+    channels: Collection[str] | None = None,
 ) -> None:
     """Refuse a schedule that asks for what there is not.
 
@@ -340,14 +344,19 @@ def require(
     declared : mapping
         Parameters by notebook, for each notebook that the schedule names.
     tenants : iterable of str, optional
-        The tenants' business keys and hash keys; None: not known here, and not checked.
+        The tenants' business keys; None: not known here, and not checked.
+    keys : iterable of str
+        Their hash keys, which name them as well and are not proposed.
+    channels : collection of str, optional
+        The channels that the database knows; None: not known here, and not checked.
 
     Raises
     ------
     CapacityError
-        For an unknown notebook, parameter or tenant, or a fan-out over what is no parameter.
+        For an unknown notebook, parameter, tenant or channel, or a fan-out over what is no parameter.
     """
-    known = None if tenants is None else {"ALL", "SYSTEM", *tenants}
+    named = None if tenants is None else {"ALL", "SYSTEM", *tenants}
+    hashed = set(keys)
     for report in schedule.reports:
         at = f"The schedule's report {report.name!r}"
         if report.notebook not in declared:
@@ -370,9 +379,27 @@ def require(
                 raise CapacityError(f"{at}: {reserved} is the time that it was due at, and not to be set")
         given = report.parameters.get("tenant")
         for tenant in [*(values if fanned == "tenant" else []), *([str(given)] if given else [])]:
-            if known is not None and tenant not in known:
-                close = difflib.get_close_matches(tenant, sorted(known), n=3, cutoff=0.4) or sorted(known)[:5]
-                raise CapacityError(f"{at}: there is no tenant {tenant!r}", f"Known are: {', '.join(close)}")
+            if named is not None and tenant not in named and tenant not in hashed:
+                raise CapacityError(
+                    f"{at}: there is no tenant {tenant!r}", f"Known are: {_like(tenant, named)}"
+                )
+        for channel in told_through(report):
+            if channels is not None and channel not in channels:
+                raise CapacityError(
+                    f"{at}: there is no channel {channel!r}", f"Known are: {_like(channel, channels)}"
+                )
+
+
+def _like(name: str, known: Iterable[str]) -> str:
+    """The names most like one, else the first."""
+    names = sorted(known)
+    return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:5])
+
+
+def told_through(report: Report) -> list[str]:
+    """The channels that a report's recipients are told through; a mail address goes through EMAIL."""
+    everyone = [*report.recipients, *report.told_of_failures()]
+    return list(dict.fromkeys("EMAIL" if "@" in one else one for one in everyone))
 
 
 def fanned_over(report: Report) -> tuple[str | None, list[str]]:

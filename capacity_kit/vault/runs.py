@@ -170,6 +170,8 @@ class Runs:
             attachment=attachment,
         )
 
-    def places(self, run: Run) -> list[str]:
-        """Where this report's runs up to this one were published, the newest first."""
-        return [str(place) for place in self._vault.read("runs_places", **run._parameters())["place"]]
+    def places(self, run: Run) -> tuple[list[str], set[str]]:
+        """Where this report's runs up to this one were published, the newest first; and for which a message waits."""
+        found = self._vault.read("runs_places", **run._parameters())
+        waiting = found.loc[found["is_awaited"].astype(bool), "place"]
+        return [str(place) for place in found["place"]], {str(place) for place in waiting}

@@ -114,6 +114,15 @@ def test_all_receivers_get_one_mail(mailbox):
     assert "d@x.org" not in str(mailbox.mails[0])
 
 
+def test_reports_that_are_attached_have_names_of_their_own(mailbox, tmp_path):
+    page = tmp_path / "monthly_review/acme/2026-11-02T060000Z/index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>Fine.</p>")
+    assert mail(mailbox).send(Message(attachment=str(page)), None, 5) is None
+    (part,) = mailbox.mails[0].iter_attachments()
+    assert part.get_filename() == "monthly_review-acme-2026-11-02T060000Z.html"
+
+
 def test_a_report_is_attached(mailbox, tmp_path):
     file = tmp_path / "Bericht für Größe.html"
     file.write_text("<h1>Größe</h1>")

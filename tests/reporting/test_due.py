@@ -41,7 +41,8 @@ said = pathlib.Path({mood!r})
 mood = said.read_text() if said.is_file() else mood
 if mood == "failed" or (mood == "one fails" and tenant == "b"):
     raise RuntimeError("no luck")
-publish("ok" if mood == "one fails" else mood, f"About {{tenant}}.", [Kpi("Runway", "12 days", "bad")])
+found = [Kpi("Runway", "12 days", "bad", "of 4 resources")]
+publish("ok" if mood == "one fails" else mood, f"About {{tenant}}.", found)
 """
 
 
@@ -402,7 +403,8 @@ def test_whoever_is_to_be_told_is_told_once_in_the_transaction_that_records_it(s
     assert mail[4] == "Trial, All tenants and the system: ok"
     body = mail[5].splitlines()
     assert body[0] == "About ALL."
-    assert "Runway: 12 days (act)" in body
+    assert "Runway: 12 days (act); of 4 resources" in body
+    assert not [line for line in body if line.startswith("key: ")], "the sender adds it"
     assert "- This is the first report of this kind, so there is none to compare it with." in body
     assert "Report: https://reports.example/site/trial/_all/2026-11-02T060000Z/index.html" in body
     assert mail[6] == str(made.page)
@@ -470,6 +472,11 @@ def test_when_a_level_was_crossed(station):
         measure(station, MONDAY + week * WEEK - timedelta(minutes=5), used)
         told += [m.told for m in station.call(MONDAY + week * WEEK)]
     assert told == [1, 0, 1, 0, 1], "the first, up through it, and down again"
+    (stale,) = station.call(MONDAY - 2 * WEEK)
+    assert stale.told == 0, "of what has no verdict nothing is known"
+    measure(station, MONDAY - WEEK - timedelta(minutes=5), 95)
+    (over,) = station.call(MONDAY - WEEK)
+    assert over.told == 1, "there was no verdict at the last report, and it is over now"
 
 
 def measure(station, at, used):
@@ -494,6 +501,17 @@ def test_old_periods_leave_the_site_and_what_nobody_scheduled_stays(station):
     assert left == ["2020-01-01T000000Z", "2026-11-16T060000Z", "2026-11-23T060000Z", "latest"]
     assert "2026-11-02T060000Z" not in (station.site / "index.html").read_text()
     assert not list(station.site.glob(".unfinished*"))
+
+
+def test_a_page_that_a_message_waits_for_stays_until_it_is_sent(station):
+    station.reports("keep: 1, attach: true, recipients: [EMAIL]")
+    for week in range(2):
+        station.call(MONDAY + week * WEEK)
+    assert len(station.pages()) == 2
+    assert all(Path(row[6]).is_file() for row in station.told())
+    station.database.run("DELETE FROM capacity_alerting.outbox")
+    station.call(MONDAY + 2 * WEEK)
+    assert [Path(page).name for page in station.pages()] == ["2026-11-16T060000Z"]
 
 
 def test_a_place_that_leads_out_of_the_site_is_not_removed(tmp_path):
@@ -588,6 +606,36 @@ def test_a_run_that_kills_whoever_makes_it_is_given_up_and_told_of(station):
     assert station.call(MONDAY + timedelta(minutes=2)) == []
 
 
+def test_a_run_that_was_cut_off_often_is_made_alone_before_it_is_given_up(station):
+    station.notebook("trial", "import time; time.sleep(0.3)", station.publish)
+    station.reports("", "")
+    station.call(MONDAY - timedelta(days=1))
+    for _ in range(due.CUT_OFF):
+        station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY)
+    made = station.call(MONDAY + timedelta(minutes=1))
+    assert [(m.run.name, m.state) for m in made] == [("report1", "ok"), ("report", "ok")]
+    began, ended = station.database.rows(
+        "SELECT (SELECT max(load_date) FROM capacity_reporting.report_run_s s WHERE s.report_run_hk = r.report_run_hk "
+        "AND s.phase = 'BEGUN'), ended_at FROM capacity_reporting.report_run r ORDER BY name"
+    )
+    assert began[0] >= ended[1], "it has the host for itself"
+
+
+def test_what_a_report_says_makes_no_lines_of_its_own_and_where_it_stopped_is_told(station):
+    station.file.write_text("timezone: Asia/Tokyo\n" + station.file.read_text())
+    station.notebook("trial", "raise RuntimeError('no luck\\nReport: https://evil.example/')")
+    station.file.write_text(
+        station.file.read_text().replace("0 6 * * 1', ", "0 15 * * 1', retries: 0, recipients: [EMAIL]")
+    )
+    station.call(MONDAY)
+    body = station.told()[0][5].splitlines()
+    assert [line for line in body if line.startswith("Report: ")] == [
+        line for line in body if "index.html" in line
+    ]
+    assert any(line.startswith("It stopped in cell ") for line in body)
+    assert "For: 2026-11-02 15:00 JST" in body or "For: 2026-11-02 15:00 Asia/Tokyo" in body
+
+
 def test_a_run_that_was_cut_off_is_repeated_beside_the_one_that_is_due(station):
     station.call(MONDAY - timedelta(days=1))
     station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY)
@@ -648,9 +696,23 @@ def test_the_commands_say_what_is_due_what_was_made_and_what_is_wrong(station, m
     assert capsys.readouterr().out.splitlines()[1].split("\t") == [
         "report", "", "0 6 * * 1", "2026-11-02 06:00 UTC", "at risk", "2026-11-09 06:00 UTC"
     ]  # fmt: skip
+    station.tenants("a", "b")
     station.reports("fan_out: {tenant: [nobody]}")
     assert cli.main(["schedule", "check"]) == 1
-    assert "there is no tenant 'nobody'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "there is no tenant 'nobody'" in said
+    assert "Known are: ALL, SYSTEM, a, b" in said, "names, and no hash keys"
+    station.reports("recipients: [EMIAL]")
+    assert cli.main(["schedule", "check"]) == 1
+    assert "there is no channel 'EMIAL'" in (said := capsys.readouterr().err)
+    assert "EMAIL" in said
+    station.reports("recipients: [EMAIL]")
+    assert cli.main(["schedule", "check"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing wrong with them." in said
+    assert "No address of EMAIL is known on this host" in said
+    assert "No timer of its part 'install' calls capacity alerts send" in said
+    assert "It has no site_url" in said
 
 
 def test_a_tenant_with_a_long_name_is_told_of_too(station):
