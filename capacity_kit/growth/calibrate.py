@@ -1,4 +1,4 @@
-"""Bands as wide as they must be: for how little past there is, and for shifts that may come again.
+"""Bands as wide as they must be: for how little past there is, for shifts that may come again, for a new pace.
 
 References
 ----------
@@ -8,11 +8,13 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from capacity_kit.growth.models import LEVELS, MEDIAN
-from capacity_kit.growth.regimes import Shifts
+from capacity_kit.growth.regimes import PARTS, Pace, Shifts
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,7 +30,7 @@ _T = {
 # comes in spells, so that neighbouring gains are no strangers. At 1, bands over a quarter of the record cover .74
 # where .80 is said; at .6 they are wider than they need be.
 COUNTS = 0.75
-_NORMAL = np.array([1.6449, 1.2816, 0.6745, 0.0, 0.6745, 1.2816, 1.6449])
+NORMAL = np.array([-1.6449, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.6449])  # quantiles, at LEVELS
 # Of the models' disagreement. None is the loss of one in a hundred on counts and machines; all of it costs half of one
 # on storage, and bands of machines that are too wide.
 DISAGREEMENT = 0.5
@@ -96,7 +98,7 @@ def disagreeing(quantiles: Floats, middles: Floats, weights: Floats) -> Floats:
     """
     middle = quantiles[..., MEDIAN, None]
     apart = np.einsum("ms,mst->st", weights, np.square(middles - middle[..., 0]))
-    off = np.hypot(quantiles - middle, DISAGREEMENT * np.sqrt(apart)[..., None] * _NORMAL)
+    off = np.hypot(quantiles - middle, DISAGREEMENT * np.sqrt(apart)[..., None] * NORMAL)
     return np.asarray(middle + np.sign(LEVELS - 0.5) * off)
 
 
@@ -147,19 +149,64 @@ def with_shifts(quantiles: Floats, found: Shifts, steps: Ints, length: int) -> F
         return quantiles
     count, size = found.count[rows, None], found.size[rows]
     come = _come(found, rows, steps, length)
-    stay, level = with_tails(quantiles[rows])
+    stay = quantiles[rows]
     parts = [(1 - come, stay)]
     for j in range(int(count.max())):
         share = np.where(j < count, come / count / SIZES.size, 0)
         parts += [(share, stay + times * size[:, j, None, None]) for times in SIZES]
+    out = quantiles.copy()
+    out[rows] = mixed(parts)
+    return out
+
+
+def going_on(quantiles: Floats, found: Pace, now: Floats, steps: Ints, length: int) -> Floats:
+    """The forecast if a pace that no model can have learnt may last: a mixture of itself with that.
+
+    The new pace has as much of it as it is plain; and as the change is the one in the record, another comes as any
+    does of whose rate nothing else is known: within as many steps as the record has, with a chance of a half.
+
+    Parameters
+    ----------
+    quantiles : ndarray, shape (series, steps, quantiles)
+        Of the models; series without a new pace are returned as they are.
+    found : Pace
+    now : ndarray, shape (series,)
+        The present value.
+    steps : ndarray, shape (steps,)
+    length : int
+        Steps of the record.
+    """
+    rows = np.flatnonzero(found.stretch)
+    if not rows.size:
+        return quantiles
+    # The pace is known as a mean of PARTS gains, and single values stray by as much as those do.
+    part = found.stretch[rows, None] / PARTS
+    stray = np.hypot(steps / PARTS**0.5, part) * found.off[rows, None]
+    width = widening(np.array(float(PARTS))) * NORMAL
+    ahead = (now[rows, None] + found.slope[rows, None] * steps)[..., None] + stray[..., None] * width
+    share = found.plain[rows, None] * length / (length + steps)
+    out = quantiles.copy()
+    out[rows] = mixed([(1 - share, quantiles[rows]), (share, ahead)])
+    return out
+
+
+def mixed(shared: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Quantiles of a mixture.
+
+    Parameters
+    ----------
+    shared : sequence of (ndarray, ndarray)
+        The share of each part, shape (...), and its quantiles, shape (..., quantiles); shares sum to 1.
+    """
+    tailed = [(share, *with_tails(quantiles)) for share, quantiles in shared]
+    level = tailed[0][2]
+    parts = [(share, part) for share, part, _ in tailed]
     grid = np.sort(np.concatenate([part for _, part in parts], axis=-1), axis=-1)
     before, upto = np.zeros_like(grid), np.zeros_like(grid)
     for weight, part in parts:
         before += weight[..., None] * _share(grid, part, level, grid[..., None] > part[..., None, :])
         upto += weight[..., None] * _share(grid, part, level, grid[..., None] >= part[..., None, :])
-    out = quantiles.copy()
-    out[rows] = _where_reached(before, upto, grid)
-    return out
+    return _where_reached(before, upto, grid)
 
 
 def _come(found: Shifts, rows: Ints, steps: Ints, length: int) -> Floats:

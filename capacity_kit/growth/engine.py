@@ -21,9 +21,17 @@ import numpy.typing as npt
 
 from capacity_kit.growth import runway
 from capacity_kit.growth.calendar import ORDINARY, Apart, Calendar, apart, by_calendar
-from capacity_kit.growth.calibrate import disagreeing, gain_memories, jumping, widened, widening, with_shifts
+from capacity_kit.growth.calibrate import (
+    disagreeing,
+    gain_memories,
+    going_on,
+    jumping,
+    widened,
+    widening,
+    with_shifts,
+)
 from capacity_kit.growth.models import LEVELS, MEDIAN, Model, Past, fitting, growth
-from capacity_kit.growth.regimes import levelled, shifts
+from capacity_kit.growth.regimes import levelled, pace, shifts
 from capacity_kit.growth.sawtooth import SAWTOOTH
 
 Floats = npt.NDArray[np.float64]
@@ -377,6 +385,9 @@ def _forecast_chunk(
         quantiles += weight[:, None, None] * said
         middle[:] = said[..., MEDIAN]
     quantiles = disagreeing(quantiles, middles, weights.T)
+    lately = pace(past.x, min(cycles, default=1))
+    lately.stretch[list(past.resets)] = 0  # a sawtooth changes its pace at every reset
+    quantiles = going_on(quantiles, lately, past.x[:, -1], steps, length)
     steady = _opened(quantiles, raw, steps)
     paths = jumping(runway.paths(past.x, steady, steps), found, steps, length)
     quantiles = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,13 @@ AS_WELL = 1.2  # times as far off that one rule may be to be preferred to severa
 STANDS_OUT = 5.0  # times the largest other step: the tail of a skewed distribution rarely leaves such a hole
 RESTLESS = 10.0  # times the shift that a series must move in all for its cycles' means to be what shifts
 FEWEST_CYCLES = 6  # that such a series must have
+PARTS = (
+    4  # of the stretch at a new pace, each of which must have gained more than the past ever did in as long
+)
+SHORTEST = 8  # steps of that: fewer are a burst as likely as a new pace
+LONGEST = 0.25  # of the record: what has gone on for longer the models know
+SAMPLED = 32  # points on either side of such a change
+FURTHER = 1.4  # times as long ago as the stretch that is looked at the change may be
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,9 @@ def shifts(x: Floats, cycle: int = 1) -> Shifts:
                 count[row], at[row], size[row] = 0, -1, 0.0
     if cycle > 1 and length >= FEWEST_CYCLES * cycle:
         rows, first, by = _between_cycles(x, cycle)
-        rows, first, by = (values[count[rows] == 0] for values in (rows, first, by))
+        # A growth that has begun so lately is not yet told from a step by means of cycles; by its parts it is.
+        steps = (count[rows] == 0) & (pace(x[rows], cycle).stretch == 0)
+        rows, first, by = (values[steps] for values in (rows, first, by))
         count[rows], at[rows, 0], size[rows, 0] = 1, first, by
     net = x[:, -1] - x[:, 0] - size.sum(axis=1)
     return Shifts(count, at, size, (count > 0) & (size <= 0).all(axis=1) & (net >= -size.min(axis=1)))
@@ -168,6 +177,72 @@ def resets(x: Floats) -> dict[int, Ints]:
             if row not in found and enough and x.shape[1] - at[-1] <= LAPSED * np.diff(at).max():
                 found[int(row)] = at
     return found
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At what pace each of a batch of series goes since lately, as none of them ever did before.
+
+    Attributes
+    ----------
+    stretch : ndarray of int, shape (series,)
+        Steps at that pace; 0 where there is none such.
+    plain : ndarray, shape (series,)
+        From 0 to 1: how far the new gains lie outside all earlier ones, as part of that and half the ranges of both.
+    slope : ndarray, shape (series,)
+        Growth a step: the median over the parts of the stretch.
+    off : ndarray, shape (series,)
+        Standard deviation of that growth from part to part.
+    """
+
+    stretch: Ints
+    plain: Floats
+    slope: Floats
+    off: Floats
+
+
+def pace(x: Floats, cycle: int = 1) -> Pace:
+    """Slopes that changed so lately that no backtest can have seen it.
+
+    A stretch to the present is cut in PARTS. Each of them must have gained more, or each less, than the record before
+    ever did in as long, whenever: the gains of noise, cycles, walks and bursts all do so once in thousands of times. Of
+    several stretches the one that shows it most plainly counts.
+
+    Parameters
+    ----------
+    x : ndarray, shape (series, time)
+        Level shifts taken out.
+    cycle : int
+        Steps of the shortest cycle: a shorter stretch is a part of it.
+    """
+    series, length = x.shape
+    stretch, plain, slope, off = np.zeros(series, np.int64), *np.zeros((3, series))
+    part = -(-max(SHORTEST, cycle) // PARTS)
+    while PARTS * part <= LONGEST * length:
+        ends = length - 1 - part * np.arange(PARTS + 1)
+        new = x[:, ends[:-1]] - x[:, ends[1:]]
+        least, most = new.min(axis=1), new.max(axis=1)
+        before = length - int(FURTHER * PARTS * part)
+        usual = (x[:, before - 1] - x[:, 0]) * (part / (before - 1))
+        rows = np.flatnonzero((least > usual) | (most < usual))  # of the others no gain need be looked at
+        old = x[rows, part:before] - x[rows, : before - part]
+        low, high = old.min(axis=1), old.max(axis=1)
+        new, least, most = new[rows], least[rows], most[rows]
+        now = np.median(new, axis=1)
+        clear = np.where(least > high, now - high, np.where(most < low, low - now, 0.0))
+        seen = (high - low + most - least) / 2
+        this = np.divide(clear, clear + seen, out=np.zeros(rows.size), where=clear > 0)
+        better = this > plain[rows]
+        rows, new = rows[better], new[better]
+        stretch[rows], plain[rows] = PARTS * part, this[better]
+        slope[rows], off[rows] = now[better] / part, new.std(axis=1, ddof=1) / part
+        part = max(part + 1, int(part * FURTHER))
+    for row in np.flatnonzero(stretch):
+        both = _about(x[row], 0, length - int(FURTHER * stretch[row]), int(stretch[row]))
+        apart = sum(_off(part.y, part.at, part.line) for part in both)
+        if _compounds(np.concatenate([p.at for p in both]), np.concatenate([p.y for p in both]), apart):
+            stretch[row] = 0  # such growth is at a new pace every day, and has a model of its own
+    return Pace(stretch, plain, slope, off)
 
 
 def levelled(x: Floats, found: Shifts) -> Floats:
@@ -250,7 +325,9 @@ def _regimes(history: Floats, cycle: int) -> tuple[Regime, ...]:
         fall = np.diff(flat[0])
         out += [Regime(first + int(at), "reset", float(fall[at - 1])) for at in teeth[0]]
     else:
-        out += [Regime(first + at, "slope", size) for at, size in _slopes(flat[0], cycle)]
+        out += [
+            Regime(first + at, "slope", size) for at, size in _with_late(_slopes(flat[0], cycle), flat, cycle)
+        ]
     return tuple(sorted(out, key=lambda regime: regime.start))
 
 
@@ -275,6 +352,38 @@ def _slopes(x: Floats, cycle: int) -> list[tuple[int, float]]:
         if change:
             out.append((_meeting(before, after, left_out + end * block, block), change))
     return out
+
+
+def _with_late(slopes: list[tuple[int, float]], x: Floats, cycle: int) -> list[tuple[int, float]]:
+    """Changes of slope with that to the present pace, which takes the place of what was found of it by blocks."""
+    found = pace(x, cycle)
+    stretch, length = int(found.stretch[0]), x.shape[1]
+    if not stretch:
+        return slopes
+    start = length - int(FURTHER * stretch)
+    earlier = [(at, size) for at, size in slopes if at < start - stretch]
+    known = max((at for at, _ in earlier), default=0)
+    before, after = _about(x[0], known, start, stretch)
+    change = float(found.slope[0]) - before.line.slope
+    # Where the new pace, drawn back from the middle of its stretch, meets the line before it.
+    middle, there = float(np.median(after.at)), float(np.median(after.y))
+    meet = middle - (there - before.line.intercept - before.line.slope * middle) / change
+    return [*earlier, (min(max(round(meet), start - stretch), length - 1), change)]
+
+
+class _Stretch(NamedTuple):
+    at: Floats
+    y: Floats
+    line: Line
+
+
+def _about(x: Floats, known: int, start: int, stretch: int) -> tuple[_Stretch, _Stretch]:
+    """At most SAMPLED points each before a change and in the stretch after it, and a line through them."""
+    both = []
+    for first, end in ((known, start), (x.size - 1 - stretch, x.size)):
+        at = np.unique(np.linspace(first, end - 1, SAMPLED).astype(np.int64))
+        both.append(_Stretch(at.astype(float), x[at], robust_line(at.astype(float), x[at])))
+    return both[0], both[1]
 
 
 def _off(y: Floats, at: Floats, line: Line) -> float:

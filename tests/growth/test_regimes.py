@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity_kit.growth.regimes import Regime, dated, levelled, resets, shifts
+from capacity_kit.growth.regimes import Regime, dated, levelled, pace, resets, shifts
 
 
 def test_a_cleanup_is_found_and_taken_out():
@@ -167,6 +167,34 @@ def test_what_does_not_change_its_slope_is_not_said_to():
     for kind, x in kinds.items():
         said = [any(r.kind == "slope" for r in one) for one in dated(list(x), 7)]
         assert np.mean(said) <= 0.03, kind
+
+
+@pytest.mark.parametrize("days", [10, 25, 60, 90])
+def test_growth_that_became_another_lately_is_dated(days):
+    noise = np.random.default_rng(6).normal(0, 1, (50, 365))
+    x = 100 + 0.2 * T + 4.8 * np.maximum(T - (365 - days), 0) + noise
+    assert not shifts(x, 7).count.any()  # ten days of growth are no step from one week to the next
+    newest = [slopes(own)[-1] for own in x if slopes(own)]
+    assert len(newest) >= 48
+    starts, sizes = np.array([(one.start, one.size) for one in newest]).T
+    assert np.abs(np.median(starts) - (365 - days)) <= 2
+    assert np.median(sizes) == pytest.approx(4.8, rel=0.05)
+
+
+def test_a_new_pace_is_not_found_in_what_has_none():
+    noise = np.random.default_rng(7).normal(0, 1, (200, 365))
+    bursts = np.random.default_rng(8).pareto(1.5, noise.shape).cumsum(axis=1)
+    for x in (noise, noise.cumsum(axis=1), bursts, 100 * 1.005**T + noise, 10 * 1.05**T + 0 * noise):
+        assert (pace(x, 7).stretch > 0).mean() <= 0.01
+
+
+def test_a_new_pace_is_one_whatever_the_unit_and_way():
+    x = 500 + 0.2 * T + 4.8 * np.maximum(T - 340, 0) + np.random.default_rng(9).normal(0, 1, (20, 365))
+    up, down = pace(x), pace(1024 * (9000 - x))
+    np.testing.assert_array_equal(up.stretch, down.stretch)
+    np.testing.assert_allclose(up.slope, -down.slope / 1024)
+    np.testing.assert_allclose(up.plain, down.plain)
+    assert (pace(x[:, :20]).stretch == 0).all()
 
 
 def test_gaps_and_a_late_beginning_do_not_move_dates():

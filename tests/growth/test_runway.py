@@ -134,3 +134,17 @@ def test_steps_that_came_again_and_again_are_expected_to():
     came = (truth.max(axis=1) > past[:, -1] + 50)[three].mean()
     reached = said.reached(past[:, -1] + 50)[three, -1].mean()
     assert 0.3 < reached <= came + 0.05
+
+
+@pytest.mark.parametrize("days", [10, 25, 45])
+def test_growth_that_changed_lately_has_the_runway_of_its_new_pace(days):
+    """From .2 to 5 a day: no backtest can have seen it, and the level is thirty days away."""
+    t = np.arange(455)
+    noise = np.random.default_rng(5).normal(0, 1, (30, t.size))
+    x = 100 + 0.2 * t + 4.8 * np.maximum(t - (365 - days), 0) + noise
+    said = forecast(list(x[:, :365]), 90, 7)
+    level = x[:, 364] + 150
+    assert np.median(said.runway(level)) == pytest.approx(30, abs=4)  # it was infinite, 79 and more
+    assert said.reached(level)[:, 59].mean() > 0.8
+    inside = (x[:, 365:] >= said.quantiles[..., 1]) & (x[:, 365:] <= said.quantiles[..., -2])
+    assert inside.mean() > 0.75
