@@ -32,7 +32,7 @@ from capacity_kit.growth.calibrate import (
 )
 from capacity_kit.growth.models import LEVELS, MEDIAN, Model, Past, fitting, growth
 from capacity_kit.growth.regimes import levelled, pace, shifts
-from capacity_kit.growth.sawtooth import SAWTOOTH
+from capacity_kit.growth.sawtooth import SAWTOOTH, envelope
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -388,6 +388,9 @@ def _forecast_chunk(
     lately = pace(past.x, min(cycles, default=1))
     lately.stretch[list(past.resets)] = 0  # a sawtooth changes its pace at every reset
     quantiles = going_on(quantiles, lately, past.x[:, -1], steps, length)
+    for row, resets in past.resets.items():
+        # What is grown and taken back does not grow on in any other way, whatever the other models say.
+        quantiles[row] = np.minimum(quantiles[row], envelope(past.x[row], resets, steps)[:, None])
     steady = _opened(quantiles, raw, steps)
     paths = jumping(runway.paths(past.x, steady, steps), found, steps, length)
     quantiles = (

@@ -73,13 +73,16 @@ def _widening(teeth: int) -> Floats:
 def envelope(x: Floats, resets: Ints, steps: Ints) -> Floats:
     """As high as the peaks before resets lead one to expect, shape (steps,).
 
-    A robust line through the peaks, and above it as far as they were at most, with room for one higher.
+    A robust line through the peaks, and above it as far as they were at most, with room for one higher. Through two
+    peaks there always is a line: the fewer there are, the more the slope is that of the feet, which stray less.
     """
     at, peaks = resets - 1, x[resets - 1]
-    line = robust_line(at, peaks)
-    off = peaks - line.intercept - line.slope * at
+    heard = (at.size - 2) / at.size
+    slope = heard * robust_line(at, peaks).slope + (1 - heard) * robust_line(resets, x[resets]).slope
+    start = float(np.median(peaks - slope * at))
+    off = peaks - start - slope * at
     room = float(off.max() + (off.max() - off.min()) / at.size)
-    ceiling = line.intercept + line.slope * (x.size - 1 + steps) + room
+    ceiling = start + slope * (x.size - 1 + steps) + room
     return np.asarray(np.maximum(ceiling, x[-1]))
 
 

@@ -40,6 +40,18 @@ def test_a_flat_envelope_below_the_level_does_not_reach_it(tooth):
     assert drawn_on[0, -1] == 1
 
 
+@pytest.mark.parametrize(("tooth", "most"), [(12, 0.05), (20, 0.1), (33, 0.3), (40, 0.3)])
+def test_a_hundred_days_of_teeth_have_an_envelope_too(tooth, most):
+    """Two to eight resets: what other models would draw on is taken back again."""
+    rng = np.random.default_rng(5)
+    day = np.arange(100) + rng.integers(tooth, size=(60, 1))
+    grown = rng.gamma(2, 1, day.shape).cumsum(axis=1)
+    foot = np.maximum.accumulate(np.where(day % tooth == 0, grown, 0), axis=1)
+    x = 100 + grown - foot + rng.normal(0, 0.2, day.shape)
+    reached = forecast(list(x), AHEAD, 7).reached(1.15 * x.max(axis=1))
+    assert reached[:, -1].mean() < most  # it was .16 to .76
+
+
 def test_a_rising_envelope_crosses_when_it_does():
     past, truth = several(rise=0.3)
     level = np.array([x[-120:].max() for x in past]) + 10
