@@ -241,7 +241,11 @@ def test_on_a_narrow_terminal_nothing_that_is_typed_is_cut(run, alarmed, monkeyp
 def test_what_is_shown_of_an_open_alert_ends_with_what_to_do(run, alarmed):
     critical = listed(run)[0]["id"]
     step = f"capacity alerts ack {critical} says that you are at it."
-    assert step in run("alerts", "show", critical)[1]
+    shown = run("alerts", "show", critical)[1]
+    assert step in shown
+    assert critical in shown.splitlines()[0], "what people type stands above"
+    assert listed(run)[0]["alert"] not in shown.splitlines()[0]
+    assert "is simulated" not in shown
     run("alerts", "ack", critical)
     assert step not in run("alerts", "show", critical)[1]
 

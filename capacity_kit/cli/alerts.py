@@ -166,13 +166,14 @@ def show(alert: Id, dsn: Dsn = None, as_json: Json = False) -> None:
     times = {name for name, value in found.items() if isinstance(value, pd.Timestamp)}
     lines = [
         (
-            str(name).replace("_", " "),
+            "key" if name == "alert" else str(name).replace("_", " "),
             units.at(value, zone) if name in times else _plain(value),
         )
-        for name, value in found.drop(["alert", "threshold", "tenant_hk"]).items()
-        if not units.missing(value)
+        for name, value in found.drop(["id", "threshold", "tenant_hk"]).items()
+        if not units.missing(value) and (name != "is_simulated" or value)
     ]
-    console.table(["alert", str(found["alert"])], lines, prose=True)
+    lines.sort(key=lambda line: line[0] == "key")  # what people type stands above, the whole key below
+    console.table(["alert", str(found["id"])], lines, prose=True)
     if found["status"] == "OPEN":
         console.out.print(f"capacity alerts ack {found['id']} says that you are at it.")
     console.out.print()
