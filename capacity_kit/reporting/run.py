@@ -47,6 +47,8 @@ _BEYOND: Final = "; not by the database, whose role may use files and programs o
 """What a report says of its walls where SQL leads around them."""
 
 _ENGINE: Final = "capacity"
+_INJECTED: Final = "injected-parameters"
+"""The tag of the one cell that is not its author's, who counts without it."""
 _MARKERS: Final = frozenset({"papermill-error-cell-tag"})
 
 _NEEDED: Final = (
@@ -392,7 +394,8 @@ def concluded(
     at = cell if stopped is None else stopped
     said = failure or _error(executed.cells[at]) or "the notebook failed"
     executed.cells = executed.cells[: at + 1]
-    return executed, Failure(name, at + 1, section(executed, at), units.plain(said, 600))
+    own = sum(_INJECTED not in cell.metadata.get("tags", []) for cell in executed.cells[: at + 1])
+    return executed, Failure(name, own, section(executed, at), units.plain(said, 600))
 
 
 def _error(cell: NotebookNode) -> str | None:
