@@ -227,7 +227,7 @@ def _kubernetes(schedule: Schedule, install: Install, call: Sequence[str]) -> di
         container: dict[str, Any] = {
             "name": "capacity",
             "image": install.psql_image if timer.sql is not None else install.image,
-            # A report that says "at risk" or "cannot be trusted" was made: 3 and 4 are no failures of the job.
+            # As for systemd: 3 (something needs attention) and 4 (a report failed, and is told of) are no failed job.
             "command": ["sh", "-c", '"$@"; code=$?; case $code in 3|4) exit 0;; esac; exit $code', "sh"],
             "args": words,
             "envFrom": [{"secretRef": {"name": "capacity"}}],
