@@ -41,13 +41,33 @@ def test_series_whose_answer_is_known(chunk, name, usage, pattern, days, rate, i
         assert days[0] <= found["time_to_capacity_days"] <= days[1]
 
 
-def test_growth_that_is_faster_of_late_than_forecast_is_told_beside_it(chunk):
-    """Level for a year, 5 GB a day in the last 25 days, 150 GB from full."""
+def lately(noise):
+    """Level for a year, 5 GB a day in the last 25 days."""
     t = np.arange(365.0)
-    usage = 100e9 + 0.2e9 * t + 4.8e9 * np.maximum(t - 340, 0) + np.random.default_rng(3).normal(0, 1e9, 365)
+    strays = np.random.default_rng(3).normal(0, noise, t.size)
+    return t[::-1], 100e9 + 0.2e9 * t + 4.8e9 * np.maximum(t - 340, 0) + strays
+
+
+def test_growth_that_is_faster_of_late_is_forecast_and_told(chunk):
+    """150 GB from full, at 5 GB a day: thirty days."""
+    days, usage = lately(1e9)
+    (found,) = analyse(chunk((days, usage), capacity=usage[-1] + 150e9))
+    assert found["time_to_capacity_days"] == pytest.approx(30, abs=4)
+    said = re.match(
+        r"\+(\S+) GiB a day since (\S+), (\S+) GiB more than before;", found["pattern_description"]
+    )
+    assert float(said[1]) == pytest.approx(5e9 / 2**30, rel=0.1)
+    assert "2026-10-05" <= said[2] <= "2026-10-09"
+    assert float(said[3]) == pytest.approx(4.8e9 / 2**30, rel=0.1)
+    assert "most of its past" not in found["pattern_description"]
+
+
+def test_growth_that_is_faster_of_late_than_forecast_is_told_beside_it(chunk):
+    """The same in noise, in which the forecast does not take it over."""
+    days, usage = lately(5e9)
     late, steady = (
-        analyse(chunk((t[::-1], x), capacity=x[-1] + 150e9))[0]["pattern_description"]
-        for x in (usage, 100e9 + 2e9 * t + np.random.default_rng(3).normal(0, 1e9, 365))
+        analyse(chunk((days, x), capacity=x[-1] + 150e9))[0]["pattern_description"]
+        for x in (usage, 100e9 + 2e9 * days[::-1] + np.random.default_rng(3).normal(0, 1e9, 365))
     )
     said = re.search(
         r"its growth changed on (\S+) .* since then it is \+(\S+) GiB a day, .* full in (\d+) days", late
