@@ -636,6 +636,22 @@ def test_what_a_report_says_makes_no_lines_of_its_own_and_where_it_stopped_is_to
     assert "For: 2026-11-02 15:00 JST" in body or "For: 2026-11-02 15:00 Asia/Tokyo" in body
 
 
+def test_a_mail_says_what_is_simulated_and_each_part_of_a_result_is_one_line_of_it(station):
+    source = (
+        "from capacity_kit.reporting.result import Kpi, publish\n"
+        "publish('ok', 'Fine.\\nkey: a', [Kpi('Runway', '1\\nkey: b')], data_as_of='now\\nkey: c', "
+        "simulated='All of it is simulated.')"
+    )
+    station.notebook("trial", source)
+    station.reports("recipients: [EMAIL]")
+    (made,) = station.call(MONDAY)
+    assert made.told == 1, made.headline
+    body = station.told()[0][5].splitlines()
+    assert body[:2] == ["Fine. key: a", "All of it is simulated."]
+    assert "Runway: 1 key: b" in body
+    assert "Data as of: now key: c" in body
+
+
 def test_a_run_that_was_cut_off_is_repeated_beside_the_one_that_is_due(station):
     station.call(MONDAY - timedelta(days=1))
     station.database.run("SELECT capacity_reporting.begin_run('report', '', %s, 'host:1')", MONDAY)
