@@ -188,7 +188,7 @@ class Pace:
     stretch : ndarray of int, shape (series,)
         Steps at that pace; 0 where there is none such.
     plain : ndarray, shape (series,)
-        From 0 to 1: how far the new gains lie outside all earlier ones, as part of that and half the ranges of both.
+        From 0 to 1: how far the new gains lie outside all earlier ones, as part of that and a quarter of both ranges.
     slope : ndarray, shape (series,)
         Growth a step: the median over the parts of the stretch.
     off : ndarray, shape (series,)
@@ -230,7 +230,7 @@ def pace(x: Floats, cycle: int = 1) -> Pace:
         new, least, most = new[rows], least[rows], most[rows]
         now = np.median(new, axis=1)
         clear = np.where(least > high, now - high, np.where(most < low, low - now, 0.0))
-        seen = (high - low + most - least) / 2
+        seen = (high - low + most - least) / 4
         this = np.divide(clear, clear + seen, out=np.zeros(rows.size), where=clear > 0)
         better = this > plain[rows]
         rows, new = rows[better], new[better]

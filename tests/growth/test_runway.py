@@ -145,6 +145,21 @@ def test_growth_that_changed_lately_has_the_runway_of_its_new_pace(days):
     said = forecast(list(x[:, :365]), 90, 7)
     level = x[:, 364] + 150
     assert np.median(said.runway(level)) == pytest.approx(30, abs=4)  # it was infinite, 79 and more
-    assert said.reached(level)[:, 59].mean() > 0.8
+    assert said.reached(level)[:, 59].mean() > 0.55
     inside = (x[:, 365:] >= said.quantiles[..., 1]) & (x[:, 365:] <= said.quantiles[..., -2])
     assert inside.mean() > 0.75
+
+
+def test_noise_of_the_past_does_not_make_paths_change_places():
+    """A band that opens since nobody knows the course: who is high on one day is so on the next, and no one else."""
+    x = 1000 + np.random.default_rng(4).normal(0, 1, (5, 365))
+    steps = np.arange(1, 61)
+    course = 3 * steps[:, None] * np.array([-1.6, -1.3, -0.7, 0, 0.7, 1.3, 1.6])
+    quantiles = np.broadcast_to(1000 + course, (5, 60, 7))
+    futures = paths(x, quantiles, steps)
+    level = quantiles[0, -1, 4]  # a quarter of them is there in the end
+    assert (futures.max(axis=1) >= level).mean() <= 0.27  # it was .70 and more
+    still = np.broadcast_to(1000 + course[:1] / 3, (5, 60, 7))
+    assert (
+        paths(x, still, steps).max(axis=1) >= still[0, 0, 4]
+    ).mean() > 0.9  # noise itself does change places
