@@ -97,8 +97,9 @@ def test_order_and_company_change_nothing(histories, random):
     random.shuffle(order)
     together = forecast(histories, HORIZON, 7)
     shuffled = forecast([histories[i] for i in order], HORIZON, 7)
-    np.testing.assert_array_equal(shuffled.quantiles, together.of(order).quantiles)
-    np.testing.assert_array_equal(shuffled.peaks, together.of(order).peaks)
+    # Sums over a batch may be rounded in another order: equal to far more than any figure shown, not to the bit.
+    np.testing.assert_allclose(shuffled.quantiles, together.of(order).quantiles, rtol=1e-9)
+    np.testing.assert_allclose(shuffled.peaks, together.of(order).peaks, rtol=1e-9)
     alone = forecast(histories[:1], HORIZON, 7)
     np.testing.assert_allclose(alone.quantiles, together.of([0]).quantiles, rtol=1e-9)
 
