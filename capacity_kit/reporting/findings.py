@@ -227,7 +227,7 @@ def tuning(replayed: Replayed, minimum: int) -> Finding:
         Kpi(
             "Changes proposed",
             str(len(changing)),
-            "attention" if changing else "good",
+            "attention" if changing else "neutral",
             f"of {len(replayed.proposals)} thresholds with a history",
         ),
         Kpi("Guide's rule", str(up + down), "neutral", f"would move {up} up, {down} down, of {len(scores)}"),
