@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
@@ -14,7 +17,7 @@ from typing import Any, Final, cast
 import pandas as pd
 import psycopg
 from pydantic import SecretStr
-from sqlalchemy import Connection, CursorResult, exc
+from sqlalchemy import Connection, CursorResult, Engine, exc
 
 from capacity_kit import settings
 from capacity_kit.errors import CapacityError
@@ -85,9 +88,12 @@ class Vault:
     def __init__(self, target: connection.Target, on_notice: Callable[[str], None] | None = None) -> None:
         self.target = target
         self.notices: list[str] = []
+        self._hear = partial(_hear, self.notices, on_notice)
         self.asked: set[Path] = set()
-        self._on_notice = on_notice
+        # Neither the engine nor what it calls leads back here: whoever drops a vault without closing it leaves no
+        # session behind, in the process that opened it.
         self._engine = connection.engine(target, self._hear)
+        weakref.finalize(self, _dispose, self._engine, os.getpid()).atexit = False
         self._open: Connection | None = None
         self.server = self._greet()
 
@@ -539,11 +545,6 @@ class Vault:
             bool(found["is_beyond_database"]),
         )
 
-    def _hear(self, notice: str) -> None:
-        self.notices.append(notice)
-        if self._on_notice:
-            self._on_notice(notice)
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what the server refuses into one line that says what to do."""
@@ -575,3 +576,14 @@ def open(  # noqa: A001 -- vault.open(dsn) reads as what it does
         When the server cannot be reached or is too old.
     """
     return Vault(connection.resolve(dsn), on_notice)
+
+
+def _hear(notices: list[str], on_notice: Callable[[str], None] | None, notice: str) -> None:
+    notices.append(notice)
+    if on_notice:
+        on_notice(notice)
+
+
+def _dispose(engine: Engine, opener: int) -> None:
+    if os.getpid() == opener:
+        engine.dispose()

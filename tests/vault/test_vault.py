@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -177,3 +178,16 @@ def test_a_vault_shows_no_connection_string(pg):
     with pg.vault() as opened:
         assert "postgresql://" not in repr(opened)
         assert "postgresql://" not in repr(vars(opened))
+
+
+def test_who_drops_a_vault_without_closing_it_leaves_no_session(pg18):
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    dropped = pg18.vault()
+    assert pg18.value(others) == 1
+    del dropped
+    deadline = time.monotonic() + 10
+    while pg18.value(others) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert pg18.value(others) == 0
